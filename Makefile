@@ -1,0 +1,89 @@
+# make demo   builds and runs the tour: needs a C++20 compiler and make, nothing else
+# make test   installs Catch2 if it is missing, builds and runs all tests
+# make check  what CI runs on top;   make bench  the performance tables;   make wc  the line budgets
+
+CXX      ?= g++
+ifeq ($(origin CXX),default)
+CXX      := $(if $(shell command -v g++),g++,clang++)
+endif
+OPT      ?= -O2 -g
+SANITIZE ?=
+BUILD    ?= build/$(notdir $(CXX))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+comma    := ,
+CXXFLAGS += -std=c++20 -Wall -Wextra -Wpedantic -Werror $(OPT) $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer)
+CPPFLAGS += -I. -MMD -MP
+LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -pthread
+
+LIB_SOURCES  := $(wildcard selectors/*.cpp loop/*.cpp future/*.cpp task/*.cpp)
+EXAMPLES     := $(basename $(wildcard examples/*.cpp examples/*/*.cpp))
+TEST_SOURCES := $(wildcard tests/test_*.cpp)
+LIB          := $(BUILD)/libasyncio.a
+object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
+
+# Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
+CATCH_LIBS = $(if $(shell echo '\#include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
+
+.PHONY: all demo examples test check bench bench-deps compare wc lint format catch2 clean
+.SECONDARY:
+
+all: $(LIB) examples
+
+demo: $(BUILD)/examples/00_tour
+	@./$<
+	@echo
+	@echo 'Read next: README.md for the map of the rooms, then loop/base_events.cpp from run_once on.'
+	@echo 'Run next:  make examples && ls $(BUILD)/examples   (the ladder 01_… to read and run in order; examples/README.md)'
+	@echo '           make test                               (every rule of the loop as a sentence)'
+
+examples: $(addprefix $(BUILD)/,$(EXAMPLES))
+
+$(LIB): $(call object,$(LIB_SOURCES))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/%.o: %.cpp
+	@mkdir -p $(@D)
+	@echo '  $(notdir $(CXX)) $<'
+	@$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c $< -o $@
+
+$(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB)
+	@$(CXX) $< $(LIB) $(LDFLAGS) -o $@
+
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
+	@$(CXX) $< $(LIB) $(LDFLAGS) -o $@
+
+$(BUILD)/tests/run: $(call object,$(TEST_SOURCES)) $(LIB)
+	@$(CXX) $^ $(LDFLAGS) $(CATCH_LIBS) -o $@
+
+test: catch2
+	@$(MAKE) --no-print-directory $(BUILD)/tests/run
+	@$(BUILD)/tests/run
+
+catch2:
+	@tests/tools/catch2 $(CXX)
+
+check:
+	@tests/tools/check
+
+compare: examples
+	@tests/tools/compare $(BUILD)
+
+bench:
+	@tests/tools/bench $(BUILD) "$(CXX)"
+
+bench-deps:
+	@tests/tools/bench-deps
+
+wc:
+	@python3 tests/tools/wc.py
+
+lint:
+	@tests/tools/lint
+
+format:
+	@clang-format -i $$(git ls-files '*.hpp' '*.cpp')
+
+clean:
+	rm -rf build
+
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)

@@ -1,0 +1,12 @@
+// `import asyncio`: everything a program needs. The reading order is in README.md, the reader's book is
+// NOTES.md.
+#pragma once
+
+#include "future/exceptions.hpp"
+#include "future/futures.hpp"
+#include "loop/base_events.hpp"
+#include "loop/events.hpp"
+#include "selectors/selectors.hpp"
+#include "task/coroutines.hpp"
+#include "task/runners.hpp"
+#include "task/tasks.hpp"

@@ -1,0 +1,166 @@
+#include "future/futures.hpp"
+
+#include <iostream>
+
+namespace asyncio {
+
+EventLoop& FutureState::get_loop() const {
+  if (!anchor_->loop) throw RuntimeError("Event loop is closed");
+  return *anchor_->loop;
+}
+
+bool FutureState::cancel(std::string message) {
+  log_traceback_ = false;
+  if (done()) return false;
+  state_ = State::cancelled;
+  if (!message.empty()) exception_ = std::make_exception_ptr(CancelledError(std::move(message)));
+  schedule_callbacks();
+  return true;
+}
+
+std::exception_ptr FutureState::make_cancelled_error() const {
+  return exception_ ? exception_ : std::make_exception_ptr(CancelledError());
+}
+
+std::exception_ptr FutureState::outcome() {
+  log_traceback_ = false;
+  return cancelled() ? make_cancelled_error() : exception_;
+}
+
+std::exception_ptr FutureState::exception() {
+  if (cancelled()) std::rethrow_exception(make_cancelled_error());
+  if (!done()) throw InvalidStateError("Exception is not set.");
+  return outcome();
+}
+
+void FutureState::check_result() {
+  if (!done()) throw InvalidStateError("Result is not ready.");
+  if (const std::exception_ptr exception = outcome()) std::rethrow_exception(exception);
+}
+
+void FutureState::check_pending() const {
+  if (done()) throw InvalidStateError("invalid state: " + repr() + " is done already");
+}
+
+void FutureState::check_settable(const char*) const { check_pending(); }
+
+void FutureState::set_exception(std::exception_ptr exception) {
+  if (!exception) throw ValueError("set_exception needs an exception: the pointer is null");
+  exception_ = std::move(exception);
+  log_traceback_ = true;
+  state_ = State::finished;
+  schedule_callbacks();
+}
+
+void FutureState::set_result() {
+  exception_ = nullptr;
+  state_ = State::finished;
+  schedule_callbacks();
+}
+
+// asyncio: futures.Future.__schedule_callbacks
+void FutureState::schedule_callbacks() {
+  if (callbacks_.empty()) return;
+  EventLoop& loop = get_loop();
+  for (HandleQueue callbacks = std::move(callbacks_); !callbacks.empty();) {
+    Ref<HandleState> handle = callbacks.pop_front();
+    static_cast<PendingHandle&>(*handle).future_done(AnyFuture(this));
+    loop.call_soon_handle(std::move(handle));
+  }
+}
+
+void DoneCallback::future_done(const AnyFuture& future) noexcept {
+  future_ = future;
+  PendingList::remove(*this);
+}
+
+CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback) {
+  static constinit std::atomic<std::uint64_t> last_id = 0;
+  callback->id_ = CallbackId{++last_id};
+  if (done()) {
+    callback->future_done(AnyFuture(this));
+    get_loop().call_soon_handle(callback);
+  } else {
+    if (anchor_->loop) anchor_->loop->pending_callbacks_.add(*callback);
+    callbacks_.push_back(callback);
+  }
+  return callback->id_;
+}
+
+std::size_t FutureState::remove_done_callback(CallbackId id) {
+  return callbacks_.remove_if([id](HandleState& handle) {
+    auto* callback = dynamic_cast<DoneCallback*>(&handle);
+    if (!callback || callback->id() != id) return false;
+    PendingList::remove(*callback);
+    return true;
+  });
+}
+
+void FutureState::abandon() noexcept {
+  state_ = State::cancelled;
+  callbacks_.clear();
+}
+
+void FutureState::unreferenced() noexcept {
+  if (!std::exchange(log_traceback_, false)) {
+    delete this;
+    return;
+  }
+  const Ref<FutureState> self(this);  // the handler may keep it
+  report(std::string(class_name()) + " exception was never retrieved", exception_);
+}
+
+void FutureState::report(std::string message, std::exception_ptr exception) noexcept {
+  const ExceptionContext context{std::move(message), std::move(exception), AnyFuture(this), {}};
+  try {
+    anchor_->loop ? anchor_->loop->call_exception_handler(context) : log_error(context);
+  } catch (...) {
+    // KeyboardInterrupt or SystemExit of a handler: a destructor has nobody to throw them to.
+  }
+}
+
+std::string FutureState::repr() const {
+  static constexpr const char* NAMES[] = {"pending", "cancelled", "finished"};
+  std::string text = std::string("<") + class_name() + " " + NAMES[static_cast<int>(state_)] + details();
+  if (state_ == State::finished && exception_) text += " exception=" + describe(exception_);
+  return text + ">";
+}
+
+// asyncio: base_events._run_until_complete_cb
+static void run_until_complete_cb(const AnyFuture& future) {
+  try {
+    if (!future.cancelled() && future.exception()) std::rethrow_exception(future.exception());
+  } catch (const KeyboardInterrupt&) {
+    return;  // run_forever is being left already
+  } catch (const SystemExit&) {
+    return;
+  } catch (...) {}
+  future.get_loop().stop();
+}
+
+// asyncio: base_events.BaseEventLoop.run_until_complete
+void EventLoop::run_until_done(const AnyFuture& future, bool new_task) {
+  if (&future.get_loop() != this) {
+    throw ValueError("The future belongs to a different loop than the one that is to run until it is done");
+  }
+  const CallbackId callback = future.add_done_callback(run_until_complete_cb);
+  try {
+    run_forever();
+  } catch (...) {
+    // The coroutine raised a KeyboardInterrupt or SystemExit: it is on its way, and not to be reported a
+    // second time.
+    if (new_task && future.done() && !future.cancelled()) static_cast<void>(future.exception());
+    future.remove_done_callback(callback);
+    throw;
+  }
+  future.remove_done_callback(callback);
+  if (!future.done()) throw RuntimeError("Event loop stopped before Future completed.");
+}
+
+bool AnyFuture::cancel(std::string message) const { return state()->cancel(std::move(message)); }
+std::exception_ptr AnyFuture::exception() const { return state()->exception(); }
+EventLoop& AnyFuture::get_loop() const { return state()->get_loop(); }
+std::size_t AnyFuture::remove_done_callback(CallbackId id) const { return state()->remove_done_callback(id); }
+std::string AnyFuture::repr() const { return state_ ? state()->repr() : "<Future null>"; }
+
+}  // namespace asyncio

@@ -1,0 +1,210 @@
+// A result that is not there yet. Upstream counterpart: Lib/asyncio/futures.py.
+#pragma once
+
+#include <concepts>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "future/exceptions.hpp"
+#include "loop/base_events.hpp"
+
+namespace asyncio {
+
+/// How a result of type T is kept: a future without a value keeps a None.
+template <class T>
+using Stored = std::conditional_t<std::is_void_v<T>, NoneType, T>;
+
+/// A done callback of a future: a handle that is told at the end which future it was. It stands in the
+/// future's queue, then in the loop's: no further allocation.
+class DoneCallback : public PendingHandle {
+ public:
+  CallbackId id() const noexcept { return id_; }
+  void future_done(const AnyFuture& future) noexcept override;
+
+ protected:
+  AnyFuture future_;  // null until it is done: no cycle of references
+
+ private:
+  friend class FutureState;
+  CallbackId id_{};
+};
+
+/// A future, the object: everything that does not depend on the type of the result. asyncio: futures.Future
+class FutureState : public Counted {
+ public:
+  enum class State : std::uint8_t { pending, cancelled, finished };
+
+  explicit FutureState(EventLoop& loop) noexcept : anchor_(loop.anchor_) {}
+
+  /// RuntimeError "Event loop is closed" when the loop is gone. asyncio: futures.Future.get_loop
+  EventLoop& get_loop() const;
+  bool is_of(const EventLoop& loop) const noexcept { return anchor_->loop == &loop; }
+
+  /// asyncio: futures.Future.done
+  bool done() const noexcept { return state_ != State::pending; }
+  /// asyncio: futures.Future.cancelled
+  bool cancelled() const noexcept { return state_ == State::cancelled; }
+  /// asyncio: futures.Future.cancel
+  virtual bool cancel(std::string message = {});
+  /// asyncio: futures.Future.exception
+  std::exception_ptr exception();
+  /// Returns if there is a result; else raises as result() does. asyncio: futures.Future.result
+  void check_result();
+  /// What an awaiter is to be thrown: the exception, a CancelledError, or null for a result. Only when done.
+  std::exception_ptr outcome();
+
+  /// The guard of the public set_result and set_exception: a task refuses. `method` is the caller's name.
+  virtual void check_settable(const char* method) const;
+  /// asyncio: futures.Future.set_exception
+  void set_exception(std::exception_ptr exception);
+  /// The value is in its slot: done. asyncio: futures.Future.set_result
+  void set_result();
+
+  /// asyncio: futures.Future.add_done_callback
+  CallbackId add_done_callback(const Ref<DoneCallback>& callback);
+  /// asyncio: futures.Future.remove_done_callback
+  std::size_t remove_done_callback(CallbackId id);
+  /// A task that waits; it is not listed as a callback that must end with the loop, for it is listed itself.
+  void add_waiter(Ref<HandleState> task) noexcept { callbacks_.push_back(std::move(task)); }
+
+  /// asyncio: base_futures._future_repr
+  virtual std::string repr() const;
+  virtual const char* class_name() const noexcept { return "Future"; }
+  virtual std::string details() const { return ""; }
+  /// The std::optional<Stored<T>> of the subclass.
+  virtual void* slot() noexcept = 0;
+
+ protected:
+  /// Reports an exception that nobody retrieved. asyncio: futures.Future.__del__
+  void unreferenced() noexcept override;
+  /// Tells the loop's exception handler, or std::cerr if there is no loop any more. Nothing comes out.
+  void report(std::string message, std::exception_ptr exception) noexcept;
+  /// asyncio: futures.Future._make_cancelled_error
+  std::exception_ptr make_cancelled_error() const;
+  void check_pending() const;
+  /// Done without telling anybody: there is no loop any more to tell it.
+  void abandon() noexcept;
+
+  Ref<LoopAnchor> anchor_;
+  // Finished: what set_exception was given. Cancelled, or about to be: the CancelledError, if it has a
+  // message.
+  std::exception_ptr exception_;
+
+ private:
+  void schedule_callbacks();
+
+  HandleQueue callbacks_;
+  State state_ = State::pending;
+  bool log_traceback_ = false;  // an exception is set that nobody has looked at
+};
+
+/// Base, with the slot for a result of type T.
+template <class T, class Base>
+class WithResult : public Base {
+ public:
+  using Base::Base;
+  void* slot() noexcept override { return &result_; }
+
+ protected:
+  std::optional<Stored<T>> result_;
+};
+
+/// What Future::add_done_callback makes of a callable.
+template <class F, class Argument>
+class DoneCallbackOf final : public DoneCallback {
+ public:
+  explicit DoneCallbackOf(F f) : f_(std::in_place, std::move(f)) {}
+  std::string repr() const override { return "<Handle " + demangle(typeid(F).name()) + ">"; }
+
+ private:
+  void callback() override { static_cast<void>(std::invoke(*f_, Argument(future_.state()))); }
+  void drop_callback() noexcept override { f_.reset(); }
+
+  std::optional<F> f_;
+};
+
+/// A reference to a result that will be set later, once. Cheap to copy; == is identity; the object lives
+/// while a reference to it exists, also longer than its loop. Made from a task it is still that task.
+/// asyncio: futures.Future
+template <class T>
+class Future : public AnyFuture {
+  static_assert(!std::is_reference_v<T>, "a Future holds a value: use std::reference_wrapper or a pointer");
+
+ public:
+  using value_type = T;
+
+  /// Pending, on get_event_loop(). asyncio: futures.Future.__init__
+  Future() : Future(get_event_loop()) {}
+  explicit Future(EventLoop& loop) : AnyFuture(new WithResult<T, FutureState>(loop)) {}
+  explicit Future(FutureState* state) noexcept : AnyFuture(state) {}
+
+  /// A copy of the value. Raises InvalidStateError while pending, CancelledError, or the exception that was
+  /// set. asyncio: futures.Future.result
+  T result() const requires(std::is_void_v<T> || std::copy_constructible<T>) {
+    state()->check_result();
+    if constexpr (!std::is_void_v<T>) return *slot();
+  }
+  /// The same, moved out: the future is to be forgotten afterwards.
+  T take_result() const {
+    state()->check_result();
+    if constexpr (!std::is_void_v<T>) return std::move(*slot());
+  }
+  /// InvalidStateError if done; RuntimeError for a task. asyncio: futures.Future.set_result
+  template <class... Value>
+  void set_result(Value&&... value) const
+      requires(std::is_constructible_v<Stored<T>, Value...> && sizeof...(Value) == !std::is_void_v<T>) {
+    state()->check_settable("set_result");
+    slot().emplace(std::forward<Value>(value)...);
+    state()->set_result();
+  }
+  /// The same with an exception object or a std::exception_ptr, which must not be null.
+  /// asyncio: futures.Future.set_exception
+  template <class E>
+  void set_exception(E error) const {
+    state()->check_settable("set_exception");
+    if constexpr (std::convertible_to<E, std::exception_ptr>) {
+      state()->set_exception(std::move(error));
+    } else {
+      state()->set_exception(std::make_exception_ptr(std::move(error)));
+    }
+  }
+  /// f(Future<T>) is called through call_soon when the future is done, also if it is done already.
+  /// asyncio: futures.Future.add_done_callback
+  template <class F>
+  CallbackId add_done_callback(F f) const {
+    return state()->add_done_callback(make_ref<DoneCallbackOf<F, Future<T>>>(std::move(f)));
+  }
+
+ private:
+  std::optional<Stored<T>>& slot() const noexcept {
+    return *static_cast<std::optional<Stored<T>>*>(state()->slot());
+  }
+};
+
+inline AnyFuture::AnyFuture(FutureState* state) noexcept : state_(state) {}
+inline FutureState* AnyFuture::state() const noexcept { return static_cast<FutureState*>(state_.get()); }
+inline bool AnyFuture::done() const { return state()->done(); }
+inline bool AnyFuture::cancelled() const { return state()->cancelled(); }
+
+template <class F>
+CallbackId AnyFuture::add_done_callback(F f) const {
+  return state()->add_done_callback(make_ref<DoneCallbackOf<F, AnyFuture>>(std::move(f)));
+}
+
+template <class T>
+Future<T> EventLoop::create_future() {
+  return Future<T>(*this);
+}
+
+/// asyncio: futures._set_result_unless_cancelled
+template <class T, class... Value>
+void set_result_unless_cancelled(const Future<T>& future, Value&&... value) {
+  if (!future.cancelled()) future.set_result(std::forward<Value>(value)...);
+}
+
+}  // namespace asyncio
+
+template <class T>
+struct std::hash<asyncio::Future<T>> : std::hash<asyncio::AnyFuture> {};

@@ -1,0 +1,208 @@
+#include "loop/base_events.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+#include <iostream>
+
+namespace asyncio {
+namespace {
+
+// Compaction of the timer heap, the longest time to wait in the selector, the clock's tick: upstream's
+// numbers.
+constexpr std::size_t MIN_SCHEDULED_TIMER_HANDLES = 100;
+constexpr double MIN_CANCELLED_TIMER_HANDLES_FRACTION = 0.5;
+constexpr double MAXIMUM_SELECT_TIMEOUT = 24 * 3600;
+constexpr double CLOCK_RESOLUTION = 1e-9;
+
+bool debug_by_environment() noexcept {
+  const char* value = std::getenv("ASYNCIO_DEBUG");
+  return value && *value;
+}
+
+}  // namespace
+
+EventLoop::EventLoop() : EventLoop(std::make_unique<selectors::DefaultSelector>()) {}
+
+EventLoop::EventLoop(std::unique_ptr<selectors::BaseSelector> selector)
+    : selector_(std::move(selector)), anchor_(make_ref<LoopAnchor>(this)), debug_(debug_by_environment()) {
+  if (!selector_) throw ValueError("the selector is null");
+  make_self_pipe();
+}
+
+EventLoop::~EventLoop() {
+  if (is_running()) {
+    std::cerr << "The event loop was destroyed while it was running\n";
+    std::terminate();
+  }
+  close();
+  unset_event_loop(this);
+  anchor_->loop = nullptr;
+}
+
+void EventLoop::check_closed() const {
+  if (closed_) throw RuntimeError("Event loop is closed");
+}
+
+void EventLoop::check_running() const {
+  if (is_running()) throw RuntimeError("This event loop is already running");
+  if (get_running_loop_or_null())
+    throw RuntimeError("Cannot run the event loop while another loop is running");
+}
+
+void EventLoop::check_thread() const {
+  if (!is_running() || thread_id_.load() == std::this_thread::get_id()) return;
+  throw RuntimeError(
+      "Non-thread-safe operation invoked on an event loop other than the current one: use "
+      "call_soon_threadsafe");
+}
+
+double EventLoop::time() const {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+void EventLoop::run_forever() {
+  check_closed();
+  check_running();
+  struct Running {
+    explicit Running(EventLoop& running) : loop(running) {
+      loop.thread_id_ = std::this_thread::get_id();
+      set_running_loop(&loop);
+    }
+    ~Running() {
+      loop.stopping_ = false;
+      loop.thread_id_ = std::thread::id();
+      set_running_loop(nullptr);
+    }
+    EventLoop& loop;
+  } running(*this);
+  do run_once();
+  while (!stopping_);
+}
+
+void EventLoop::close() {
+  if (is_running()) throw RuntimeError("Cannot close a running event loop");
+  if (closed_) return;
+  while (!signal_handlers_.empty()) remove_signal_handler(signal_handlers_.begin()->first);
+  closed_ = true;
+  close_self_pipe();
+  end_pending();
+  selector_->close();
+}
+
+// Destructors of what is dropped here may run any code: the loop is closed already and answers with an error.
+void EventLoop::end_pending() {
+  ready_.clear();
+  for (const TimerHeap::Entry& entry : scheduled_.take_all()) entry.handle->scheduled_ = false;
+  std::exchange(callbacks_, {}).clear();
+  while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
+  while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
+}
+
+void EventLoop::call_soon_handle(Ref<HandleState> handle) {
+  check_closed();
+  if (debug_) check_thread();
+  add_ready(std::move(handle));
+}
+
+void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
+  handle->when_ = when;
+  handle->loop_ = this;
+  scheduled_.push({when, handle});
+  handle->scheduled_ = true;
+}
+
+// The iteration: the five steps of upstream's _run_once, in its order. asyncio:
+// base_events.BaseEventLoop._run_once
+void EventLoop::run_once() {
+  accept_threadsafe();
+  drop_cancelled_timers();
+  process_events(selector_->select(select_timeout()));
+  queue_due_timers();
+  run_ready();
+}
+
+void EventLoop::drop_cancelled_timers() {
+  const double scheduled = static_cast<double>(scheduled_.size());
+  if (scheduled_.size() > MIN_SCHEDULED_TIMER_HANDLES &&
+      static_cast<double>(timer_cancelled_count_) / scheduled > MIN_CANCELLED_TIMER_HANDLES_FRACTION) {
+    scheduled_.erase_if([](TimerHandleState& timer) {
+      if (timer.cancelled()) timer.scheduled_ = false;
+      return timer.cancelled();
+    });
+    timer_cancelled_count_ = 0;
+  }
+  while (!scheduled_.empty() && scheduled_.front().handle->cancelled()) {
+    --timer_cancelled_count_;
+    scheduled_.pop()->scheduled_ = false;
+  }
+}
+
+std::optional<double> EventLoop::select_timeout() const {
+  if (!ready_.empty() || stopping_) return 0.0;
+  if (scheduled_.empty()) return std::nullopt;
+  return std::clamp(scheduled_.front().when - time(), 0.0, MAXIMUM_SELECT_TIMEOUT);
+}
+
+void EventLoop::queue_due_timers() {
+  if (scheduled_.empty()) return;
+  const double end_time = time() + CLOCK_RESOLUTION;
+  while (!scheduled_.empty() && scheduled_.front().when < end_time) {
+    Ref<TimerHandleState> timer = scheduled_.pop();
+    timer->scheduled_ = false;
+    add_ready(std::move(timer));
+  }
+}
+
+// The only place where callbacks are called. What they schedule is run in the next iteration: this one ends
+// with what is the last of the queue now. A cancelled handle is passed over.
+void EventLoop::run_ready() {
+  const HandleState* last = ready_.last();
+  for (bool more = last != nullptr; more;) {
+    const Ref<HandleState> handle = ready_.pop_front();
+    more = handle.get() != last;
+    if (handle->cancelled()) continue;
+    if (debug_) {
+      run_and_time(*handle);
+    } else {
+      handle->run(*this);
+    }
+  }
+}
+
+void EventLoop::run_and_time(HandleState& handle) {
+  const double start = time();
+  handle.run(*this);
+  const double took = time() - start;
+  if (took >= slow_callback_duration)
+    std::cerr << "Executing " << handle.repr() << " took " << took << " seconds\n";
+}
+
+void EventLoop::call_exception_handler(const ExceptionContext& context) {
+  const ExceptionHandler handler = exception_handler_;
+  if (!handler) return default_exception_handler(context);
+  try {
+    handler(*this, context);
+  } catch (const KeyboardInterrupt&) {
+    throw;
+  } catch (const SystemExit&) {
+    throw;
+  } catch (...) {
+    default_exception_handler({"Unhandled error in exception handler", std::current_exception(), {}, {}});
+    default_exception_handler(context);
+  }
+}
+
+void EventLoop::default_exception_handler(const ExceptionContext& context) { log_error(context); }
+
+void log_error(const ExceptionContext& context) {
+  std::string text = context.message.empty() ? "Unhandled exception in event loop" : context.message;
+  if (context.future) text += "\nfuture: " + context.future.repr();
+  if (context.handle) text += "\nhandle: " + context.handle.repr();
+  if (context.exception) text += "\n" + describe(context.exception);
+  std::cerr << text + "\n";
+}
+
+}  // namespace asyncio

@@ -1,0 +1,247 @@
+// The event loop: what is ready, what is due, what the selector reports, in turn, for ever.
+// Upstream counterpart: Lib/asyncio/base_events.py, with selector_events.py and the signals of
+// unix_events.py.
+#pragma once
+
+#include <atomic>
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "loop/events.hpp"
+#include "loop/heapq.hpp"
+#include "selectors/selectors.hpp"
+
+namespace asyncio {
+
+class TaskState;  // task/tasks.hpp
+
+/// What outlives the loop: futures and tasks refer to their loop through it, and find null when the loop is
+/// gone.
+struct LoopAnchor : Counted {
+  explicit LoopAnchor(EventLoop* running) noexcept : loop(running) {}
+  EventLoop* loop;
+};
+
+/// Options of create_task.
+struct TaskOptions {
+  std::string_view name{};   // default: Task-N
+  bool eager_start = false;  // take the first step at once, inside create_task, if the loop runs
+};
+
+/// One thread owns a loop and every object made with it: only call_soon_threadsafe may be called from
+/// elsewhere. All times are double seconds of time(). Any call on a closed loop is RuntimeError "Event loop
+/// is closed". asyncio: base_events.BaseEventLoop
+class EventLoop {
+ public:
+  EventLoop();
+  /// A selector of one's own, for tests. ValueError if it is null.
+  explicit EventLoop(std::unique_ptr<selectors::BaseSelector> selector);
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+  /// Closes the loop.
+  virtual ~EventLoop();
+
+  /// Runs until stop(). RuntimeError if this or another loop runs in this thread.
+  /// asyncio: base_events.BaseEventLoop.run_forever
+  void run_forever();
+  /// Runs until the awaitable is done; its result is moved out, its exception raised. RuntimeError if the
+  /// loop was stopped before. Defined in task/tasks.hpp. asyncio:
+  /// base_events.BaseEventLoop.run_until_complete
+  template <class T>
+  T run_until_complete(Coroutine<T> coroutine);
+  template <class T>
+  T run_until_complete(Future<T> future);
+  /// run_forever returns after the present iteration. asyncio: base_events.BaseEventLoop.stop
+  void stop() noexcept { stopping_ = true; }
+  /// asyncio: base_events.BaseEventLoop.is_running
+  bool is_running() const noexcept { return thread_id_.load(std::memory_order_relaxed) != std::thread::id(); }
+  /// asyncio: base_events.BaseEventLoop.is_closed
+  bool is_closed() const noexcept { return closed_; }
+  /// Drops all callbacks and ends all pending tasks, reporting each: their frames are destroyed, their state
+  /// is cancelled. RuntimeError while running; no effect the second time. asyncio:
+  /// base_events.BaseEventLoop.close
+  void close();
+  /// The loop's clock, monotonic. Override it for a virtual clock. asyncio: base_events.BaseEventLoop.time
+  virtual double time() const;
+
+  /// f(args...) is called in the next iteration; in debug mode RuntimeError from a thread that does not run
+  /// the loop. asyncio: base_events.BaseEventLoop.call_soon
+  template <class F, class... Args>
+  Handle call_soon(F&& f, Args&&... args);
+  /// The same from any thread: wakes the loop up. asyncio: base_events.BaseEventLoop.call_soon_threadsafe
+  template <class F, class... Args>
+  void call_soon_threadsafe(F&& f, Args&&... args);
+  /// f(args...) is called after `delay`, never early. ValueError for NaN.
+  /// asyncio: base_events.BaseEventLoop.call_later
+  template <class F, class... Args>
+  TimerHandle call_later(Delay delay, F&& f, Args&&... args) {
+    return call_at(time() + delay.seconds(), std::forward<F>(f), std::forward<Args>(args)...);
+  }
+  /// f(args...) is called when time() reaches `when`. Equal times come in the order of Python's heapq.
+  /// asyncio: base_events.BaseEventLoop.call_at
+  template <class F, class... Args>
+  TimerHandle call_at(double when, F&& f, Args&&... args);
+
+  /// Defined in future/futures.hpp. asyncio: base_events.BaseEventLoop.create_future
+  template <class T = void>
+  Future<T> create_future();
+  /// Also before the loop runs. Defined in task/tasks.hpp. asyncio: base_events.BaseEventLoop.create_task
+  template <class T>
+  Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {});
+  /// The same with f(), which returns a Coroutine; f is kept until the task is done.
+  template <class F>
+  auto create_task(F f, TaskOptions options = {}) -> Task<typename std::invoke_result_t<F&>::value_type>;
+
+  /// f(args...) is called in each iteration in which fd is readable, in place of the reader fd had.
+  /// std::system_error as selectors::BaseSelector::register_. asyncio:
+  /// selector_events.BaseSelectorEventLoop._add_reader
+  template <class F, class... Args>
+  void add_reader(int fd, F&& f, Args&&... args) {
+    add_callback(fd, selectors::EVENT_READ, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+  }
+  /// The same for writable. asyncio: selector_events.BaseSelectorEventLoop._add_writer
+  template <class F, class... Args>
+  void add_writer(int fd, F&& f, Args&&... args) {
+    add_callback(fd, selectors::EVENT_WRITE, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+  }
+  /// False if there was none. asyncio: selector_events.BaseSelectorEventLoop._remove_reader
+  bool remove_reader(int fd) { return remove_callback(fd, selectors::EVENT_READ); }
+  /// asyncio: selector_events.BaseSelectorEventLoop._remove_writer
+  bool remove_writer(int fd) { return remove_callback(fd, selectors::EVENT_WRITE); }
+
+  /// f(args...) is called by the loop after the signal arrived, at least once however full the machine's
+  /// queues are. ValueError for a number that is no signal, RuntimeError outside the main thread or if it
+  /// cannot be caught. asyncio: unix_events._UnixSelectorEventLoop.add_signal_handler
+  template <class F, class... Args>
+  void add_signal_handler(int signum, F&& f, Args&&... args) {
+    add_signal_handle(signum, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+  }
+  /// Back to the default action; false if there was no handler.
+  /// asyncio: unix_events._UnixSelectorEventLoop.remove_signal_handler
+  bool remove_signal_handler(int signum);
+
+  using ExceptionHandler = std::function<void(EventLoop&, const ExceptionContext&)>;
+  /// Who is told what went wrong in a callback; nullptr: default_exception_handler again.
+  /// asyncio: base_events.BaseEventLoop.set_exception_handler
+  void set_exception_handler(ExceptionHandler handler) { exception_handler_ = std::move(handler); }
+  /// Only KeyboardInterrupt and SystemExit come out of it. asyncio:
+  /// base_events.BaseEventLoop.call_exception_handler
+  void call_exception_handler(const ExceptionContext& context);
+  /// Writes to std::cerr. asyncio: base_events.BaseEventLoop.default_exception_handler
+  void default_exception_handler(const ExceptionContext& context);
+
+  /// Debug mode checks the calling thread and reports slow callbacks; the environment's ASYNCIO_DEBUG=1
+  /// starts with it. asyncio: base_events.BaseEventLoop.get_debug
+  bool get_debug() const noexcept { return debug_; }
+  /// asyncio: base_events.BaseEventLoop.set_debug
+  void set_debug(bool enabled) noexcept { debug_ = enabled; }
+  /// Seconds after which debug mode calls a callback slow.
+  double slow_callback_duration = 0.1;
+
+ private:
+  friend class TimerHandleState;
+  friend class FutureState;
+  friend class TaskState;
+  friend class AnyTask;
+  friend class Runner;
+
+  // Who waits for a descriptor: the selector's `data`.
+  struct Callbacks {
+    Ref<HandleState> reader, writer;
+  };
+
+  // One iteration, in upstream's order.
+  void run_once();
+  void drop_cancelled_timers();
+  std::optional<double> select_timeout() const;
+  void process_events(std::span<const selectors::SelectorEvent> events);
+  void queue_due_timers();
+  void run_ready();
+  void run_and_time(HandleState& handle);
+
+  void check_closed() const;
+  void check_running() const;
+  void check_thread() const;
+  void add_ready(Ref<HandleState> handle) { ready_.push_back(std::move(handle)); }
+  void call_soon_handle(Ref<HandleState> handle);
+  void schedule(double when, const Ref<TimerHandleState>& handle);
+  void add_threadsafe(Ref<HandleState> handle);
+  void accept_threadsafe();
+  void timer_handle_cancelled() noexcept { ++timer_cancelled_count_; }
+  void run_until_done(const AnyFuture& future, bool new_task);
+
+  void add_callback(int fd, unsigned event, Ref<HandleState> handle);
+  bool remove_callback(int fd, unsigned event);
+  void forget_callbacks(int fd) noexcept;
+  void make_self_pipe();
+  void close_self_pipe() noexcept;
+  void read_from_self();
+  void write_to_self() noexcept;
+  void add_signal_handle(int signum, Ref<HandleState> handle);
+  void handle_signals();
+  void end_pending();
+
+  std::unique_ptr<selectors::BaseSelector> selector_;
+  Ref<LoopAnchor> anchor_;
+
+  // What run_once works on.
+  HandleQueue ready_;
+  TimerHeap scheduled_;
+  std::size_t timer_cancelled_count_ = 0;
+  std::unordered_map<int, Callbacks> callbacks_;
+  bool stopping_ = false;
+  bool closed_ = false;
+  bool debug_ = false;
+  TaskState* current_task_ = nullptr;
+  ExceptionHandler exception_handler_;
+  std::map<int, Ref<HandleState>> signal_handlers_;
+
+  // What must end with the loop: tasks that are not done, and callbacks of futures that are not done.
+  PendingList pending_tasks_, pending_callbacks_;
+
+  // What other threads may touch, under the mutex: they leave callbacks here and wake the loop through the
+  // pipe.
+  std::mutex threadsafe_mutex_;
+  HandleQueue threadsafe_;
+  std::atomic<bool> threadsafe_waiting_ = false;
+  bool threadsafe_closed_ = false;
+  std::atomic<std::thread::id> thread_id_{};  // who runs the loop
+  int self_pipe_[2] = {-1, -1};               // read end, write end
+};
+
+template <class F, class... Args>
+Handle EventLoop::call_soon(F&& f, Args&&... args) {
+  check_closed();
+  if (debug_) check_thread();
+  Ref<HandleState> handle = make_handle(std::forward<F>(f), std::forward<Args>(args)...);
+  add_ready(handle);
+  return Handle(std::move(handle));
+}
+
+template <class F, class... Args>
+TimerHandle EventLoop::call_at(double when, F&& f, Args&&... args) {
+  check_closed();
+  if (debug_) check_thread();
+  if (std::isnan(when)) throw ValueError("Invalid delay: NaN (not a number)");
+  Ref<TimerHandleState> handle =
+      make_handle<TimerHandleState>(std::forward<F>(f), std::forward<Args>(args)...);
+  schedule(when, handle);
+  return TimerHandle(std::move(handle));
+}
+
+template <class F, class... Args>
+void EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
+  add_threadsafe(make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+}  // namespace asyncio

@@ -1,0 +1,71 @@
+// What Python has without an import: its exceptions as they are spelled here, and seconds.
+#pragma once
+
+#include <chrono>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <variant>
+
+#if !defined(__cpp_impl_coroutine)
+#error "asyncio.hpp needs C++20 coroutines: compile with g++ >= 12 or clang++ >= 16 and -std=c++20"
+#endif
+
+namespace asyncio {
+
+using RuntimeError = std::runtime_error;
+using ValueError = std::invalid_argument;
+using KeyError = std::out_of_range;
+using OSError = std::system_error;
+
+/// The value of something that has none, where a value is needed.
+using NoneType = std::monostate;
+inline constexpr NoneType None{};
+
+/// What is not an error but an order: it does not derive from std::exception, so that `catch (const
+/// std::exception&)` lets it pass, as `except Exception` does.
+class BaseException {
+ public:
+  explicit BaseException(std::string message = {}) : message_(std::move(message)) {}
+  const char* what() const noexcept { return message_.c_str(); }
+
+ private:
+  std::string message_;
+};
+
+/// The user pressed Ctrl-C. Leaves run_forever.
+struct KeyboardInterrupt : BaseException {};
+
+/// The program is to end with this status. Leaves run_forever.
+class SystemExit : public BaseException {
+ public:
+  explicit SystemExit(int code = 0) : BaseException(std::to_string(code)), code_(code) {}
+  int code() const noexcept { return code_; }
+
+ private:
+  int code_;
+};
+
+/// A span of time: a number of seconds, or any std::chrono::duration.
+class Delay {
+ public:
+  constexpr Delay(double seconds) noexcept : seconds_(seconds) {}  // NOLINT: 0.5 and 500ms are both a Delay
+  template <class Rep, class Period>
+  constexpr Delay(std::chrono::duration<Rep, Period> d) noexcept  // NOLINT
+      : seconds_(std::chrono::duration<double>(d).count()) {}
+  constexpr double seconds() const noexcept { return seconds_; }
+
+ private:
+  double seconds_;
+};
+
+/// "TypeName: what()" of an exception, as the last line of a Python traceback shows it; "" for a null
+/// pointer.
+std::string describe(const std::exception_ptr& exception);
+
+/// A type's name as the source spells it. The argument is typeid(…).name().
+std::string demangle(const char* name);
+
+}  // namespace asyncio

@@ -1,0 +1,135 @@
+#include "loop/events.hpp"
+
+#include <cxxabi.h>
+
+#include <cstdlib>
+#include <sstream>
+#include <thread>
+
+#include "loop/base_events.hpp"
+
+namespace asyncio {
+namespace {
+
+constinit thread_local EventLoop* running_loop = nullptr;
+constinit thread_local EventLoop* current_loop = nullptr;  // set_event_loop's
+constinit thread_local bool set_called = false;
+const std::thread::id main_thread = std::this_thread::get_id();  // static initialisation happens in it
+
+}  // namespace
+
+std::string demangle(const char* name) {
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
+                                                    std::free);
+  return status == 0 ? text.get() : name;
+}
+
+std::string describe(const std::exception_ptr& exception) {
+  if (!exception) return "";
+  std::string what;
+  try {
+    std::rethrow_exception(exception);
+  } catch (const std::exception& error) {
+    what = error.what();
+  } catch (const BaseException& error) {
+    what = error.what();
+  } catch (...) {}
+  const std::string type = demangle(exception.__cxa_exception_type()->name());
+  return what.empty() ? type : type + ": " + what;
+}
+
+void HandleState::cancel_callback() noexcept {
+  cancelled_ = true;
+  if (!running_) drop_callback();
+}
+
+void HandleState::run(EventLoop& loop) {
+  running_ = true;
+  try {
+    callback();
+  } catch (const KeyboardInterrupt&) {
+    running_ = false;
+    throw;
+  } catch (const SystemExit&) {
+    running_ = false;
+    throw;
+  } catch (...) {
+    loop.call_exception_handler(
+        {"Exception in callback " + repr(), std::current_exception(), {}, Handle(Ref<HandleState>(this))});
+  }
+  running_ = false;
+  if (cancelled_) drop_callback();
+}
+
+void TimerHandleState::cancel_callback() noexcept {
+  if (scheduled_ && !cancelled()) loop_->timer_handle_cancelled();
+  HandleState::cancel_callback();
+}
+
+void PendingLink::unlink() noexcept {
+  if (!next) return;
+  previous->next = next;
+  next->previous = previous;
+  next = previous = nullptr;
+}
+
+PendingHandle* PendingList::next(const PendingHandle* handle) const noexcept {
+  PendingLink* link = handle ? handle->PendingLink::next : head_.next;
+  return link == &head_ ? nullptr : static_cast<PendingHandle*>(link);
+}
+
+void PendingList::add(PendingHandle& handle) noexcept {
+  PendingLink& link = handle;
+  link.next = &head_;
+  link.previous = std::exchange(head_.previous, &link);
+  link.previous->next = &link;
+}
+
+PendingHandle& PendingList::pop_front() noexcept {
+  PendingHandle& handle = *next();
+  remove(handle);
+  return handle;
+}
+
+void PendingHandle::end_with_loop() noexcept {
+  const Ref<HandleState> self(this);
+  cancel_callback();
+}
+
+bool in_main_thread() noexcept { return std::this_thread::get_id() == main_thread; }
+
+EventLoop* get_running_loop_or_null() noexcept { return running_loop; }
+
+EventLoop& get_running_loop() {
+  if (!running_loop) throw RuntimeError("no running event loop");
+  return *running_loop;
+}
+
+void set_running_loop(EventLoop* loop) noexcept { running_loop = loop; }
+
+EventLoop& get_event_loop() {
+  if (running_loop) return *running_loop;
+  if (!current_loop && !set_called && in_main_thread()) {
+    static const std::unique_ptr<EventLoop> kept = new_event_loop();
+    set_event_loop(kept.get());
+  }
+  if (current_loop) return *current_loop;
+  std::ostringstream message;
+  message << "There is no current event loop in thread " << std::this_thread::get_id()
+          << ": call set_event_loop(), or work inside asyncio::run()";
+  throw RuntimeError(message.str());
+}
+
+void set_event_loop(EventLoop* loop) noexcept {
+  set_called = true;
+  current_loop = loop;
+}
+
+void unset_event_loop(const EventLoop* loop) noexcept {
+  if (current_loop == loop) current_loop = nullptr;
+}
+
+std::unique_ptr<EventLoop> new_event_loop() { return std::make_unique<EventLoop>(); }
+
+}  // namespace asyncio

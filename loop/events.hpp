@@ -1,0 +1,304 @@
+// Handles, the queue they stand in, and which loop runs in this thread. Upstream counterpart:
+// Lib/asyncio/events.py.
+#pragma once
+
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <typeinfo>
+#include <utility>
+
+#include "loop/builtins.hpp"
+#include "loop/memory.hpp"
+
+namespace asyncio {
+
+class AnyFuture;
+class EventLoop;
+class FutureState;  // future/futures.hpp
+template <class T = void>
+class Future;  // future/futures.hpp
+template <class T = void>
+class Task;  // task/tasks.hpp
+template <class T = void>
+class Coroutine;  // task/coroutines.hpp
+
+/// Which callback remove_done_callback() removes. Ids are never used twice.
+enum class CallbackId : std::uint64_t {};
+
+/// A scheduled callback, the object: a node of the ready queue, with the callable inside in the subclass that
+/// CallbackHandle makes. A task is one, too (its next step). asyncio: events.Handle
+class HandleState : public Counted {
+ public:
+  /// Drops the callback and its arguments now, or, when it is running, after it returned.
+  /// asyncio: events.Handle.cancel
+  virtual void cancel_callback() noexcept;
+  bool cancelled() const noexcept { return cancelled_; }
+
+  /// Calls the callback. What it throws goes to the loop's exception handler; only KeyboardInterrupt and
+  /// SystemExit come out. asyncio: events.Handle._run
+  void run(EventLoop& loop);
+
+  /// What to call the callback in a message.
+  virtual std::string repr() const = 0;
+
+ protected:
+  virtual void callback() = 0;
+  virtual void drop_callback() noexcept {}
+  /// Nobody refers to it as a handle any more. (A task has references of the other kind, too.)
+  virtual void released() noexcept { delete this; }
+  void unreferenced() noexcept final { released(); }
+
+ private:
+  friend class HandleQueue;
+  friend class EventLoop;
+
+  HandleState* next_ = nullptr;  // the link of the one HandleQueue it stands in
+  bool queued_ : 1 = false;
+  bool cancelled_ : 1 = false;
+  bool running_ : 1 = false;
+
+ protected:
+  bool scheduled_ : 1 = false;  // a timer that stands in the loop's heap
+  bool dropped_ : 1 = false;    // the callback was destroyed
+};
+
+/// First in, first out, linked through the handles themselves: queueing allocates nothing. Each one counts as
+/// a reference. The loop's ready callbacks and a future's done callbacks stand in such a queue.
+class HandleQueue {
+ public:
+  HandleQueue() = default;
+  HandleQueue(HandleQueue&& other) noexcept
+      : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
+  ~HandleQueue() { clear(); }
+
+  bool empty() const noexcept { return first_ == nullptr; }
+  HandleState* first() const noexcept { return first_; }
+  HandleState* last() const noexcept { return first_ ? last_ : nullptr; }
+  static HandleState* next(const HandleState* handle) noexcept { return handle->next_; }
+  static bool queued(const HandleState* handle) noexcept { return handle->queued_; }
+
+  void push_back(Ref<HandleState> handle) noexcept {
+    HandleState* node = handle.detach();
+    node->queued_ = true;
+    (first_ ? last_->next_ : first_) = node;
+    last_ = node;
+  }
+  Ref<HandleState> pop_front() noexcept {
+    HandleState* node = first_;
+    first_ = std::exchange(node->next_, nullptr);
+    node->queued_ = false;
+    return Ref<HandleState>::adopt(node);
+  }
+  /// Takes out every handle that the predicate matches; returns how many.
+  template <class Predicate>
+  std::size_t remove_if(Predicate matches) {
+    std::size_t removed = 0;
+    HandleQueue all(std::move(*this));
+    while (!all.empty()) {
+      Ref<HandleState> handle = all.pop_front();
+      if (matches(*handle)) {
+        ++removed;
+      } else {
+        push_back(std::move(handle));
+      }
+    }
+    return removed;
+  }
+  void clear() noexcept {
+    while (!empty()) pop_front();
+  }
+
+ private:
+  HandleState* first_ = nullptr;
+  HandleState* last_ = nullptr;  // valid while first_ is not null
+};
+
+/// A timer, the object. asyncio: events.TimerHandle
+class TimerHandleState : public HandleState {
+ public:
+  double when() const noexcept { return when_; }
+  /// Also tells the loop that one more of its timers is dead. asyncio: events.TimerHandle.cancel
+  void cancel_callback() noexcept override;
+
+ private:
+  friend class EventLoop;
+  double when_ = 0;
+  EventLoop* loop_ = nullptr;  // used while scheduled_ only: a closing loop unschedules its timers
+};
+
+/// A place in a PendingList, or in none.
+struct PendingLink {
+  PendingLink() = default;
+  PendingLink(const PendingLink&) = delete;
+  PendingLink& operator=(const PendingLink&) = delete;
+  ~PendingLink() { unlink(); }
+  void unlink() noexcept;
+
+  PendingLink *next = nullptr, *previous = nullptr;
+};
+
+/// A handle that may wait for ever, so that the loop must be able to end it: a task, a future's done
+/// callback. Whoever waits for something that holds the waiter is a cycle of references, which upstream
+/// leaves to the garbage collector. Here a loop knows them all, in an intrusive list, and ends them when it
+/// closes.
+class PendingHandle : public HandleState, private PendingLink {
+ public:
+  /// What it waits for is done.
+  virtual void future_done(const AnyFuture&) noexcept {}
+  /// The loop is closed: give up, releasing whatever is held.
+  virtual void end_with_loop() noexcept;
+
+ private:
+  friend class PendingList;
+};
+
+/// Who is pending. It keeps nobody alive: who dies leaves it.
+class PendingList {
+ public:
+  PendingList() noexcept { head_.next = head_.previous = &head_; }
+
+  bool empty() const noexcept { return head_.next == &head_; }
+  /// The first one, or the one after `handle`; null at the end.
+  PendingHandle* next(const PendingHandle* handle = nullptr) const noexcept;
+  void add(PendingHandle& handle) noexcept;
+  static void remove(PendingHandle& handle) noexcept { handle.unlink(); }
+  /// Takes out the oldest one.
+  PendingHandle& pop_front() noexcept;
+
+ private:
+  PendingLink head_;
+};
+
+/// A handle with its callable and arguments inside: the one allocation of a call_soon. They are invoked as
+/// lvalues.
+template <class Base, class F, class... Args>
+class CallbackHandle final : public Base {
+ public:
+  template <class... Values>
+  explicit CallbackHandle(Values&&... values) : bound_(std::forward<Values>(values)...) {}
+  ~CallbackHandle() override { drop_callback(); }
+  std::string repr() const override { return "<Handle " + demangle(typeid(F).name()) + ">"; }
+
+ private:
+  void callback() override {
+    std::apply([](F& f, Args&... args) { static_cast<void>(std::invoke(f, args...)); }, bound_);
+  }
+  void drop_callback() noexcept override {
+    if (this->dropped_) return;
+    this->dropped_ = true;
+    std::destroy_at(&bound_);
+  }
+
+  union {
+    std::tuple<F, Args...> bound_;
+  };
+};
+
+template <class Base = HandleState, class F, class... Args>
+Ref<Base> make_handle(F&& f, Args&&... args) {
+  using Callback = CallbackHandle<Base, std::decay_t<F>, std::decay_t<Args>...>;
+  static_assert(
+      std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>&...>,
+      "this callback cannot be called with these arguments: they are stored by value and passed as lvalues");
+  return Ref<Base>(new Callback(std::forward<F>(f), std::forward<Args>(args)...));
+}
+
+/// What call_soon returns: a reference to a scheduled callback, or null. Cheap to copy, == is identity. It
+/// may outlive the loop. asyncio: events.Handle
+class Handle {
+ public:
+  Handle() = default;
+  explicit Handle(Ref<HandleState> state) noexcept : state_(std::move(state)) {}
+  explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+
+  /// The callback will not be called; it and its arguments are destroyed. asyncio: events.Handle.cancel
+  void cancel() const noexcept {
+    if (state_) state_->cancel_callback();
+  }
+  /// asyncio: events.Handle.cancelled
+  bool cancelled() const noexcept { return state_ && state_->cancelled(); }
+  std::string repr() const { return state_ ? state_->repr() : "<Handle null>"; }
+  friend bool operator==(const Handle&, const Handle&) = default;
+
+ protected:
+  Ref<HandleState> state_;
+};
+
+/// What call_later and call_at return. asyncio: events.TimerHandle
+class TimerHandle : public Handle {
+ public:
+  using Handle::Handle;
+  /// The loop time at which it is due, in seconds. asyncio: events.TimerHandle.when
+  double when() const noexcept { return state_ ? static_cast<TimerHandleState&>(*state_).when() : 0; }
+};
+
+/// A reference to a future or a task of any result type, or null: all that the loop knows of them. == is
+/// identity. Its methods live upstairs, in future/futures.hpp. asyncio: futures.Future
+class AnyFuture {
+ public:
+  AnyFuture() = default;
+  explicit AnyFuture(FutureState* state) noexcept;
+  explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+
+  bool done() const;
+  bool cancelled() const;
+  /// Raises InvalidStateError while pending, CancelledError when cancelled; null when there is a result.
+  std::exception_ptr exception() const;
+  bool cancel(std::string message = {}) const;
+  /// f(AnyFuture) will be called by call_soon when the future is done.
+  template <class F>
+  CallbackId add_done_callback(F f) const;
+  std::size_t remove_done_callback(CallbackId id) const;
+  EventLoop& get_loop() const;
+  /// "<Future pending>", "<Task finished name='Task-1'>" …
+  std::string repr() const;
+
+  friend bool operator==(const AnyFuture& a, const AnyFuture& b) noexcept { return a.state_ == b.state_; }
+  FutureState* state() const noexcept;
+
+ protected:
+  Ref<Counted> state_;
+};
+
+/// What an exception handler is told; what is unknown is null.
+struct ExceptionContext {
+  std::string message;
+  std::exception_ptr exception{};
+  AnyFuture future{};
+  Handle handle{};
+};
+
+/// Writes it to std::cerr.
+void log_error(const ExceptionContext& context);
+
+/// The loop that runs in this thread; RuntimeError "no running event loop". asyncio: events.get_running_loop
+EventLoop& get_running_loop();
+/// The same, or null. asyncio: events._get_running_loop
+EventLoop* get_running_loop_or_null() noexcept;
+/// Called by run_forever. asyncio: events._set_running_loop
+void set_running_loop(EventLoop* loop) noexcept;
+/// The running loop; else the one set for this thread; else, in the main thread, unless one was set before,
+/// one is made and kept until the program ends; else RuntimeError. asyncio: events.get_event_loop
+EventLoop& get_event_loop();
+/// Sets this thread's loop; nullptr unsets. A loop that is destroyed unsets itself. asyncio:
+/// events.set_event_loop
+void set_event_loop(EventLoop* loop) noexcept;
+/// If `loop` is this thread's loop, this thread has none any more.
+void unset_event_loop(const EventLoop* loop) noexcept;
+/// Signals are the main thread's business.
+bool in_main_thread() noexcept;
+/// asyncio: events.new_event_loop
+std::unique_ptr<EventLoop> new_event_loop();
+
+}  // namespace asyncio
+
+template <>
+struct std::hash<asyncio::AnyFuture> {
+  std::size_t operator()(const asyncio::AnyFuture& future) const noexcept {
+    return std::hash<const void*>()(future.state());
+  }
+};

@@ -1,0 +1,168 @@
+#include "selectors/select.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <ctime>
+#include <string>
+#include <utility>
+
+namespace selectors {
+namespace {
+
+constexpr double LONGEST_WAIT = 24 * 3600;  // seconds; a longer wait is waited for in pieces
+
+double monotonic() noexcept {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be late, never early
+  const double whole = std::floor(seconds);
+  const auto nanoseconds = static_cast<long>(std::ceil((seconds - whole) * 1e9));
+  return nanoseconds < 1'000'000'000 ? timespec{static_cast<time_t>(whole), nanoseconds}
+                                     : timespec{static_cast<time_t>(whole) + 1, 0};
+}
+
+// Calls wait_for(seconds) until something is ready or the time is over. A signal handler that interrupts the
+// call does not shorten the wait: it goes on with the time that is left (PEP 475).
+template <class WaitFor>
+int wait_until_ready(const char* what, std::optional<double> timeout, WaitFor wait_for) {
+  const double deadline = timeout && *timeout > 0 ? monotonic() + *timeout : 0;
+  double left = timeout ? std::max(*timeout, 0.0) : LONGEST_WAIT;
+  for (;;) {
+    const int n = wait_for(std::min(left, LONGEST_WAIT));
+    if (n > 0) return n;
+    if (n < 0 && errno != EINTR) throw_errno(what);
+    if (timeout) left = deadline == 0 ? 0 : deadline - monotonic();
+    if (n == 0 && left <= 0) return 0;
+    left = std::max(left, 0.0);
+  }
+}
+
+}  // namespace
+
+void throw_errno(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
+
+std::vector<pollfd>::iterator Poll::find(int fd) noexcept {
+  return std::find_if(fds_.begin(), fds_.end(), [fd](const pollfd& entry) { return entry.fd == fd; });
+}
+
+void Poll::add(int fd, unsigned events) {
+  if (fcntl(fd, F_GETFD) < 0)
+    throw_errno("fd " + std::to_string(fd) + " is not open: poll cannot wait for it");
+  fds_.push_back({fd, static_cast<short>(events), 0});
+}
+
+void Poll::modify(int fd, unsigned events) {
+  if (fcntl(fd, F_GETFD) < 0) throw_errno("fd " + std::to_string(fd) + " was closed while it was registered");
+  find(fd)->events = static_cast<short>(events);
+}
+
+void Poll::remove(int fd) noexcept {
+  *find(fd) = fds_.back();
+  fds_.pop_back();
+}
+
+std::span<const PolledEvent> Poll::wait(std::optional<double> timeout) {
+  const int n = wait_until_ready("poll", timeout, [this](double seconds) {
+    const timespec limit = to_timespec(seconds);
+    return ::ppoll(fds_.data(), fds_.size(), &limit, nullptr);
+  });
+  ready_.clear();
+  if (n == 0) return ready_;
+  for (const pollfd& entry : fds_) {
+    if (entry.revents != 0) ready_.push_back({entry.fd, static_cast<unsigned short>(entry.revents)});
+  }
+  return ready_;
+}
+
+Epoll::Epoll() : epfd_(::epoll_create1(EPOLL_CLOEXEC)) {
+  if (epfd_ < 0) throw_errno("epoll_create1");
+}
+
+void Epoll::close() noexcept {
+  if (epfd_ >= 0) ::close(std::exchange(epfd_, -1));
+}
+
+void Epoll::control(int operation, int fd, unsigned events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = std::uint64_t{generation_} << 32 | static_cast<std::uint32_t>(fd);
+  if (::epoll_ctl(epfd_, operation, fd, &event) == 0) return;
+  const std::string name = "fd " + std::to_string(fd);
+  if (errno == EPERM) {
+    throw_errno(name +
+                " is a regular file: epoll cannot wait for it; read it in a thread, or use PollSelector");
+  }
+  if (errno == ENOENT) throw_errno(name + " was closed and its number reused while it was registered");
+  throw_errno(name + (errno == EBADF ? " is not open" : ": epoll_ctl"));
+}
+
+void Epoll::add(int fd, unsigned events) {
+  ++generation_;
+  control(EPOLL_CTL_ADD, fd, events);
+  if (registrations_.size() <= static_cast<std::size_t>(fd)) registrations_.resize(fd + 1);
+  registrations_[fd] = {events, generation_};
+}
+
+void Epoll::modify(int fd, unsigned events) {
+  ++generation_;
+  control(EPOLL_CTL_MOD, fd, events);
+  registrations_[fd] = {events, generation_};
+}
+
+void Epoll::remove(int fd) noexcept {
+  epoll_event unused{};
+  ::epoll_ctl(epfd_, EPOLL_CTL_DEL, fd,
+              &unused);  // fails when the fd was closed meanwhile: then it is gone already
+  registrations_[fd] = {};
+}
+
+std::span<const PolledEvent> Epoll::wait(std::optional<double> timeout) {
+  buffer_.resize(
+      std::max<std::size_t>(registrations_.size(), 1));  // room for all: one call reports every ready fd
+  const auto wait_for = [this](double seconds) {
+    const int size = static_cast<int>(buffer_.size());
+    if (seconds == 0) return ::epoll_wait(epfd_, buffer_.data(), size, 0);
+    const timespec limit = to_timespec(seconds);
+    const int n = ::epoll_pwait2(epfd_, buffer_.data(), size, &limit, nullptr);
+    if (n >= 0 || errno != ENOSYS) return n;  // before Linux 5.11, and under valgrind: milliseconds
+    return ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
+  };
+  const int n = wait_until_ready("epoll_wait", timeout, wait_for);
+  ready_.clear();
+  bool stale = false;
+  for (const epoll_event& event : std::span(buffer_).first(n)) {
+    const auto fd = static_cast<std::uint32_t>(event.data.u64);
+    const bool current = fd < registrations_.size() && registrations_[fd].generation == event.data.u64 >> 32;
+    if (current) ready_.push_back({static_cast<int>(fd), event.events});
+    stale |= !current;
+  }
+  if (stale) rebuild();
+  return ready_;
+}
+
+// A descriptor that was closed while a duplicate of it lives on stays in the kernel's table under its old
+// number, out of reach of epoll_ctl. Its events were recognised by their generation; a new table, filled with
+// what the old one still knows by the right number, gets rid of them.
+void Epoll::rebuild() {
+  Epoll fresh;
+  for (std::size_t fd = 0; fd < registrations_.size(); ++fd) {
+    if (registrations_[fd].events == 0) continue;
+    try {
+      modify(static_cast<int>(fd), registrations_[fd].events);
+      fresh.generation_ = generation_ - 1;
+      fresh.add(static_cast<int>(fd), registrations_[fd].events);
+    } catch (const std::system_error&) {
+      registrations_[fd] = {};  // closed without a word to us: there is nothing left to wait for
+    }
+  }
+  std::swap(epfd_, fresh.epfd_);
+}
+
+}  // namespace selectors

@@ -1,0 +1,122 @@
+// High-level I/O multiplexing: which descriptors to watch, and whose they are.
+// Upstream counterpart: Lib/selectors.py. It knows nothing of event loops: every descriptor carries an opaque
+// `data`.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include "selectors/select.hpp"
+
+namespace selectors {
+
+using KeyError = std::out_of_range;
+using ValueError = std::invalid_argument;
+using RuntimeError = std::runtime_error;
+
+inline constexpr unsigned EVENT_READ = 1, EVENT_WRITE = 2;
+
+/// A registration: the descriptor, the events waited for, and what the user attached. asyncio:
+/// selectors.SelectorKey
+struct SelectorKey {
+  int fd;
+  unsigned events;
+  void* data;
+};
+
+/// What select() reports: a registration and which of its events happened.
+struct SelectorEvent {
+  SelectorKey key;
+  unsigned events;
+};
+
+/// Keeps the registrations; a subclass adds the system call. Every method is virtual, so that a test can put
+/// a selector of its own under a loop: one that overrides only select() is complete. Errors: RuntimeError
+/// after close(). asyncio: selectors.BaseSelector
+class BaseSelector {
+ public:
+  BaseSelector() = default;
+  BaseSelector(const BaseSelector&) = delete;
+  BaseSelector& operator=(const BaseSelector&) = delete;
+  virtual ~BaseSelector() = default;
+
+  /// Starts watching. ValueError for a negative fd or a mask that is empty or unknown, KeyError if fd is
+  /// registered, std::system_error from the kernel, with nothing left registered. asyncio:
+  /// selectors._BaseSelectorImpl.register
+  virtual SelectorKey register_(int fd, unsigned events, void* data = nullptr);
+
+  /// Stops watching; succeeds also when fd was closed meanwhile. KeyError if it is not registered.
+  /// asyncio: selectors._BaseSelectorImpl.unregister
+  virtual SelectorKey unregister(int fd);
+
+  /// Changes events and data. Errors as register_, KeyError if fd is not registered.
+  /// asyncio: selectors._BaseSelectorImpl.modify
+  virtual SelectorKey modify(int fd, unsigned events, void* data = nullptr);
+
+  /// Waits until a registered descriptor is ready, for at most `timeout` seconds (nullopt: for ever, <= 0:
+  /// not at all). The span is valid until the next call. asyncio: selectors.BaseSelector.select
+  virtual std::span<const SelectorEvent> select(std::optional<double> timeout = std::nullopt) = 0;
+
+  /// The registration of fd; KeyError if there is none. asyncio: selectors.BaseSelector.get_key
+  virtual SelectorKey get_key(int fd) const;
+
+  /// How many descriptors are registered.
+  virtual std::size_t size() const;
+
+  /// Forgets all registrations; any later use is a RuntimeError. asyncio: selectors._BaseSelectorImpl.close
+  virtual void close();
+
+ protected:
+  void check_open() const;
+  static void check_arguments(int fd, unsigned events);
+  void check_new(int fd, unsigned events) const;
+  SelectorKey& lookup(int fd);
+
+ private:
+  bool is_registered(int fd) const noexcept;
+
+  std::vector<SelectorKey>
+      keys_;  // indexed by descriptor, as the kernel hands out small numbers; no events: not registered
+  std::size_t size_ = 0;
+  bool closed_ = false;
+};
+
+/// The part that poll and epoll share: one select() serves both. asyncio: selectors._PollLikeSelector
+template <class Poller>
+class PollLikeSelector : public BaseSelector {
+ public:
+  SelectorKey register_(int fd, unsigned events, void* data = nullptr) override;
+  SelectorKey unregister(int fd) override;
+  /// The kernel is asked even when only `data` changes: it alone knows if fd was closed and its number
+  /// reused, which is a std::system_error (ENOENT under epoll) that leaves fd unregistered. asyncio:
+  /// selectors._PollLikeSelector.modify
+  SelectorKey modify(int fd, unsigned events, void* data = nullptr) override;
+  /// HUP and ERR count as readable and writable, cut to what was asked for. asyncio:
+  /// selectors._PollLikeSelector.select
+  std::span<const SelectorEvent> select(std::optional<double> timeout = std::nullopt) override;
+  /// asyncio: selectors.EpollSelector.close
+  void close() override;
+
+ private:
+  static unsigned poll_mask(unsigned events) noexcept;
+
+  Poller poller_;
+  std::vector<SelectorEvent> ready_;
+};
+
+extern template class PollLikeSelector<Poll>;
+extern template class PollLikeSelector<Epoll>;
+
+/// Watches with poll(2): portable, and regular files are always ready. asyncio: selectors.PollSelector
+class PollSelector : public PollLikeSelector<Poll> {};
+
+/// Watches with epoll(7). asyncio: selectors.EpollSelector
+class EpollSelector : public PollLikeSelector<Epoll> {};
+
+/// The best one of this platform. asyncio: selectors.DefaultSelector
+using DefaultSelector = EpollSelector;
+
+}  // namespace selectors

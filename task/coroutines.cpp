@@ -1,0 +1,68 @@
+#include "task/coroutines.hpp"
+
+namespace asyncio {
+
+Frame* CoroutineBase::innermost() const noexcept {
+  Frame* frame = frame_;
+  while (frame && frame->cr_await) frame = frame->cr_await->frame_;
+  return frame;
+}
+
+Frame& CoroutineBase::take() {
+  if (!frame_ || frame_->handle.done()) throw RuntimeError("cannot reuse already awaited coroutine");
+  if (frame_->started) throw RuntimeError("coroutine is being awaited already");
+  return *std::exchange(frame_, nullptr);
+}
+
+std::optional<AnyFuture> CoroutineBase::send() {
+  Frame* innermost = this->innermost();
+  return send(innermost);
+}
+
+std::optional<AnyFuture> CoroutineBase::throw_(std::exception_ptr exception) {
+  Frame* innermost = this->innermost();
+  return throw_(std::move(exception), innermost);
+}
+
+std::optional<AnyFuture> CoroutineBase::throw_(std::exception_ptr exception, Frame*& innermost) {
+  if (!done() && !frame_->running) innermost->exception = std::move(exception);
+  return send(innermost);
+}
+
+// Resumes the innermost frame until something is yielded or the outermost has ended. A loop, not recursion:
+// awaits that never suspend, and chains of any depth, need no stack.
+std::optional<AnyFuture> CoroutineBase::send(Frame*& innermost) {
+  if (done()) throw RuntimeError("cannot reuse already awaited coroutine");
+  if (frame_->running) throw ValueError("coroutine already executing");
+  Frame& outermost = *frame_;
+  outermost.running = true;
+  for (;;) {
+    innermost->started = true;
+    innermost->handle.resume();
+    if (innermost->handle.done()) {
+      if (innermost == &outermost) break;
+      innermost = innermost->awaited_by;
+    } else if (innermost->cr_await) {
+      innermost = innermost->cr_await->frame_;
+    } else {
+      outermost.running = false;
+      return AnyFuture(innermost->yielded);
+    }
+  }
+  outermost.running = false;
+  outermost.rethrow_thrown();
+  return std::nullopt;
+}
+
+// The innermost frame first, so that a chain of any depth is destroyed without recursion.
+void CoroutineBase::destroy() noexcept {
+  for (Frame* frame = innermost(); frame;) {
+    Frame* outer = frame == frame_ ? nullptr : frame->awaited_by;
+    if (outer) outer->cr_await->frame_ = nullptr;
+    frame->handle.destroy();
+    frame = outer;
+  }
+  frame_ = nullptr;
+}
+
+}  // namespace asyncio

@@ -1,0 +1,238 @@
+// What `async def` makes: a lazy coroutine that a driver resumes with send() and throw_().
+// Upstream counterpart: Objects/genobject.c and Lib/asyncio/coroutines.py.
+#pragma once
+
+#include <coroutine>
+#include <optional>
+#include <source_location>
+#include <type_traits>
+#include <utility>
+
+#include "future/futures.hpp"
+
+namespace asyncio {
+
+class CoroutineBase;
+
+/// The record of one coroutine frame, at the head of its promise. asyncio: genobject.c PyCoroObject
+struct Frame {
+  std::coroutine_handle<> handle{};
+  Frame* awaited_by = nullptr;        // the frame to resume when this one has returned
+  CoroutineBase* cr_await = nullptr;  // the coroutine this one awaits: upstream's name
+  FutureState* yielded = nullptr;     // the future this one awaits; null: a bare yield
+  std::exception_ptr exception{};     // what to throw at the await; at the end, what came out of the body
+  std::source_location where{};       // of the await that suspended it
+  bool running = false;               // being driven now (the outermost frame of a chain)
+  bool started = false;
+
+  void rethrow_thrown() {
+    if (exception) std::rethrow_exception(std::exchange(exception, nullptr));
+  }
+};
+
+/// A coroutine, but for its result: owns the frame, runs nothing until driven. asyncio: genobject.c
+/// PyCoroObject
+class CoroutineBase {
+ public:
+  CoroutineBase() = default;
+  explicit CoroutineBase(Frame& frame) noexcept : frame_(&frame) {}
+  CoroutineBase(CoroutineBase&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
+  CoroutineBase& operator=(CoroutineBase&& other) noexcept {
+    std::swap(frame_, other.frame_);
+    return *this;
+  }
+  /// Destroys the frame, and those of the coroutines it awaits, innermost first.
+  ~CoroutineBase() {
+    if (frame_) destroy();
+  }
+
+  /// Runs to the next yield: the future that is awaited, or a null one for a bare yield; nullopt when the
+  /// body has returned. What the body throws comes out. RuntimeError when it has ended before. asyncio:
+  /// genobject.c coro.send
+  std::optional<AnyFuture> send();
+  /// The same, with an exception that appears at the await; a body that never started never runs.
+  /// asyncio: genobject.c coro.throw
+  std::optional<AnyFuture> throw_(std::exception_ptr exception);
+  /// The body has returned or thrown, or the coroutine was moved from or awaited.
+  bool done() const noexcept { return !frame_ || frame_->handle.done(); }
+
+  Frame* frame() const noexcept { return frame_; }
+  /// The frame that is suspended, at the end of the chain of awaits.
+  Frame* innermost() const noexcept;
+  /// The same as above for a driver that remembers the innermost frame, and need not go along the chain each
+  /// time.
+  std::optional<AnyFuture> send(Frame*& innermost);
+  std::optional<AnyFuture> throw_(std::exception_ptr exception, Frame*& innermost);
+  /// Gives the frame to who awaits it. RuntimeError if it was awaited before, is running or was moved from.
+  Frame& take();
+  void destroy() noexcept;
+
+ private:
+  Frame* frame_ = nullptr;
+};
+
+class BareYield {};  // what sleep(0) awaits: back in the next iteration
+
+/// How `co_await coroutine` works: its frame becomes the innermost one.
+template <class T>
+class CoroutineAwaiter {
+ public:
+  CoroutineAwaiter(Frame& awaiting, CoroutineBase& coroutine)
+      : awaiting_(awaiting), child_(coroutine.take()) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) noexcept {
+    child_.frame()->awaited_by = &awaiting_;
+    awaiting_.cr_await = &child_;
+  }
+  T await_resume();
+
+ private:
+  Frame& awaiting_;
+  CoroutineBase child_;
+};
+
+/// How `co_await future` works: the future is yielded to the driver. An rvalue's result is moved out when it
+/// cannot be copied or when nobody else holds the future. asyncio: futures.Future.__await__
+template <class T, bool IsRvalue>
+class FutureAwaiter {
+  static_assert(IsRvalue || std::is_void_v<T> || std::copy_constructible<T>,
+                "this result can only be moved: write co_await std::move(future)");
+
+ public:
+  FutureAwaiter(Frame& awaiting, Future<T> future) noexcept
+      : awaiting_(awaiting), future_(std::move(future)) {}
+  bool await_ready() const { return future_.done(); }
+  void await_suspend(std::coroutine_handle<>) noexcept { awaiting_.yielded = future_.state(); }
+  T await_resume() {
+    awaiting_.rethrow_thrown();
+    if (!future_.done()) throw RuntimeError("await wasn't used with future");
+    if constexpr (std::is_void_v<T>) {
+      return future_.result();
+    } else if constexpr (!std::copy_constructible<T>) {
+      return future_.take_result();
+    } else {
+      return IsRvalue && future_.state()->references() == 1 ? future_.take_result() : future_.result();
+    }
+  }
+
+ private:
+  Frame& awaiting_;
+  Future<T> future_;
+};
+
+class BareYieldAwaiter {
+ public:
+  explicit BareYieldAwaiter(Frame& awaiting) noexcept : awaiting_(awaiting) {}
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) noexcept { awaiting_.yielded = nullptr; }
+  void await_resume() { awaiting_.rethrow_thrown(); }
+
+ private:
+  Frame& awaiting_;
+};
+
+template <class T>
+auto make_awaiter(Frame& awaiting, Coroutine<T>&& coroutine) {
+  return CoroutineAwaiter<T>(awaiting, coroutine);
+}
+template <class T>
+auto make_awaiter(Frame& awaiting, Coroutine<T>& coroutine) {
+  return CoroutineAwaiter<T>(awaiting, coroutine);
+}
+template <class T>
+auto make_awaiter(Frame& awaiting, Future<T>&& future) {
+  return FutureAwaiter<T, true>(awaiting, std::move(future));
+}
+template <class T>
+auto make_awaiter(Frame& awaiting, const Future<T>& future) {
+  return FutureAwaiter<T, false>(awaiting, future);
+}
+inline auto make_awaiter(Frame& awaiting, BareYield) { return BareYieldAwaiter(awaiting); }
+
+/// The promise, but for the result.
+class PromiseBase : public Frame {
+ public:
+  PromiseBase() = default;
+  PromiseBase(const PromiseBase&) = delete;
+  PromiseBase& operator=(const PromiseBase&) = delete;
+
+  static void* operator new(std::size_t size) { return Pool::allocate(size); }
+  static void operator delete(void* memory, std::size_t size) noexcept { Pool::release(memory, size); }
+
+  BareYieldAwaiter initial_suspend() noexcept { return BareYieldAwaiter(*this); }
+  std::suspend_always final_suspend() noexcept { return {}; }
+  void unhandled_exception() noexcept { exception = std::current_exception(); }
+
+  template <class Awaitable>
+  auto await_transform(Awaitable&& awaitable, std::source_location at = std::source_location::current()) {
+    constexpr bool known = requires { make_awaiter(*this, std::forward<Awaitable>(awaitable)); };
+    static_assert(known, "co_await needs an asyncio Coroutine, Future or Task: this is none of them");
+    where = at;
+    if constexpr (known) {
+      return make_awaiter(*this, std::forward<Awaitable>(awaitable));
+    } else {
+      return std::suspend_never();  // spares the reader the errors that would follow
+    }
+  }
+};
+
+template <class T>
+class Promise final : public PromiseBase {
+ public:
+  Coroutine<T> get_return_object() noexcept {
+    handle = std::coroutine_handle<Promise>::from_promise(*this);
+    return Coroutine<T>(*this);
+  }
+  template <class U>
+  void return_value(U&& value) requires std::is_constructible_v<T, U> {
+    value_.emplace(std::forward<U>(value));
+  }
+  T take_result() {
+    rethrow_thrown();
+    return std::move(*value_);
+  }
+
+ private:
+  std::optional<T> value_;
+};
+
+template <>
+class Promise<void> final : public PromiseBase {
+ public:
+  Coroutine<void> get_return_object() noexcept;
+  void return_void() noexcept {}
+  void take_result() { rethrow_thrown(); }
+};
+
+/// What a coroutine function returns. Lazy: the body runs when it is awaited or wrapped in a task. Move-only.
+/// Awaiting one twice, or a moved-from one, is RuntimeError. asyncio: coroutines.iscoroutine
+template <class T>
+class [[nodiscard]] Coroutine : public CoroutineBase {
+  static_assert(!std::is_reference_v<T>,
+                "a Coroutine returns a value: use std::reference_wrapper or a pointer");
+
+ public:
+  using promise_type = Promise<T>;
+  using value_type = T;
+
+  Coroutine() = default;
+  explicit Coroutine(promise_type& promise) noexcept : CoroutineBase(promise) {}
+  /// What the body returned, moved out, or threw; InvalidStateError if it has not ended.
+  T result() {
+    if (!frame() || !done()) throw InvalidStateError("the coroutine has not returned yet");
+    return static_cast<promise_type*>(frame())->take_result();
+  }
+};
+
+inline Coroutine<void> Promise<void>::get_return_object() noexcept {
+  handle = std::coroutine_handle<Promise>::from_promise(*this);
+  return Coroutine<void>(*this);
+}
+
+template <class T>
+T CoroutineAwaiter<T>::await_resume() {
+  awaiting_.cr_await = nullptr;
+  return static_cast<Promise<T>*>(child_.frame())->take_result();
+}
+
+}  // namespace asyncio

@@ -1,0 +1,114 @@
+#include "task/runners.hpp"
+
+#include <signal.h>
+
+#include <vector>
+
+namespace asyncio {
+namespace {
+
+// Runs the loop until all of them are done, however they end.
+void run_until_all_done(EventLoop& loop, const std::vector<AnyTask>& tasks) {
+  const Future<void> all_done(loop);
+  std::size_t left = tasks.size();
+  for (const AnyTask& task : tasks) {
+    task.add_done_callback([&left, all_done](const AnyFuture&) {
+      if (--left == 0) all_done.set_result();
+    });
+  }
+  loop.run_until_complete(all_done);
+}
+
+// asyncio: runners._cancel_all_tasks
+void cancel_all_tasks(EventLoop& loop) {
+  const std::vector<AnyTask> to_cancel = all_tasks(loop);
+  if (to_cancel.empty()) return;
+  for (const AnyTask& task : to_cancel) task.cancel();
+  run_until_all_done(loop, to_cancel);
+  for (const AnyTask& task : to_cancel) {
+    if (task.cancelled() || !task.exception()) continue;
+    loop.call_exception_handler(
+        {"unhandled exception during asyncio.run() shutdown", task.exception(), task, Handle()});
+  }
+}
+
+bool sigint_has_its_default_action() noexcept {
+  struct sigaction action;
+  return ::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
+}
+
+}  // namespace
+
+Runner::~Runner() {
+  try {
+    close();
+  } catch (...) {
+    // What the tasks that were left raised has been reported; a destructor cannot raise it.
+  }
+}
+
+void Runner::check_can_run() {
+  if (get_running_loop_or_null()) {
+    throw RuntimeError(
+        "asyncio.run() cannot be called from a running event loop: co_await the coroutine instead");
+  }
+}
+
+EventLoop& Runner::get_loop() {
+  lazy_init();
+  return *loop_;
+}
+
+// asyncio: runners.Runner._lazy_init
+void Runner::lazy_init() {
+  if (state_ == State::closed) throw RuntimeError("Runner is closed");
+  if (state_ == State::initialized) return;
+  if (options_.loop_factory) {
+    loop_ = options_.loop_factory();
+  } else {
+    loop_ = new_event_loop();
+    set_event_loop(loop_.get());
+    set_event_loop_ = true;
+  }
+  if (!loop_) throw ValueError("the loop_factory returned no loop");
+  if (options_.debug) loop_->set_debug(*options_.debug);
+  state_ = State::initialized;
+}
+
+void Runner::run_task(const AnyTask& task) {
+  const bool handle_sigint = in_main_thread() && sigint_has_its_default_action();
+  if (handle_sigint) loop_->add_signal_handler(SIGINT, [this, task] { on_sigint(task); });
+  interrupt_count_ = 0;
+  try {
+    loop_->run_until_done(task, false);
+  } catch (...) {
+    if (handle_sigint) loop_->remove_signal_handler(SIGINT);
+    throw;
+  }
+  if (handle_sigint) loop_->remove_signal_handler(SIGINT);
+  if (task.cancelled() && interrupt_count_ > 0 && task.uncancel() == 0) throw KeyboardInterrupt();
+}
+
+// asyncio: runners.Runner._on_sigint
+void Runner::on_sigint(const AnyTask& main_task) {
+  if (++interrupt_count_ == 1 && !main_task.done()) {
+    main_task.cancel();
+    return;
+  }
+  throw KeyboardInterrupt();
+}
+
+void Runner::close() {
+  if (state_ != State::initialized) return;
+  state_ = State::closed;
+  struct Cleanup {
+    Runner& runner;
+    ~Cleanup() {
+      if (runner.set_event_loop_) set_event_loop(nullptr);
+      runner.loop_.reset();
+    }
+  } cleanup{*this};
+  cancel_all_tasks(*loop_);
+}
+
+}  // namespace asyncio

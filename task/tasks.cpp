@@ -1,0 +1,227 @@
+#include "task/tasks.hpp"
+
+#include <atomic>
+
+namespace asyncio {
+namespace {
+
+bool is_cancelled_error(const std::exception_ptr& exception) {
+  if (!exception) return false;
+  try {
+    std::rethrow_exception(exception);
+  } catch (const CancelledError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+// asyncio: tasks._task_name_counter
+std::uint64_t task_name_counter() noexcept {
+  static constinit std::atomic<std::uint64_t> counter = 0;
+  return counter.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
+}  // namespace
+
+// The current task of a loop while it takes a step. asyncio: tasks._enter_task, tasks._leave_task
+class TaskState::Entered {
+ public:
+  explicit Entered(TaskState& task)
+      : loop_(task.get_loop()), previous_(std::exchange(loop_.current_task_, &task)) {}
+  Entered(const Entered&) = delete;
+  Entered& operator=(const Entered&) = delete;
+  ~Entered() { loop_.current_task_ = previous_; }
+
+ private:
+  EventLoop& loop_;
+  TaskState* previous_;
+};
+
+void TaskState::start(TaskOptions options) {
+  EventLoop& loop = get_loop();
+  loop.check_closed();
+  if (options.name.empty()) {
+    number_ = task_name_counter();
+  } else {
+    set_name(std::string(options.name));
+  }
+  loop.pending_tasks_.add(*this);
+  incref();
+  if (options.eager_start && loop.is_running()) {
+    eager_start();
+  } else {
+    loop.call_soon_handle(next_step());
+  }
+}
+
+// This task as a handle; while there is one, the task has a reference.
+Ref<HandleState> TaskState::next_step() noexcept {
+  if (HandleState::references() == 0) incref();
+  return Ref<HandleState>(this);
+}
+
+bool TaskState::cancel(std::string message) {
+  if (done()) return FutureState::cancel();
+  ++num_cancels_requested_;
+  if (fut_waiter_ && fut_waiter_.cancel(message)) {
+    // It stays our fut_waiter_: it may be a task that swallows the cancellation, and have to be cancelled
+    // again.
+    return true;
+  }
+  // The next step is scheduled already: it will throw.
+  must_cancel_ = true;
+  exception_ = message.empty() ? nullptr : std::make_exception_ptr(CancelledError(std::move(message)));
+  return true;
+}
+
+int TaskState::uncancel() noexcept {
+  if (num_cancels_requested_ > 0 && --num_cancels_requested_ == 0) must_cancel_ = false;
+  return num_cancels_requested_;
+}
+
+void TaskState::check_settable(const char* method) const {
+  throw RuntimeError(std::string("Task does not support ") + method + " operation");
+}
+
+// asyncio: tasks.Task.__eager_start
+void TaskState::eager_start() {
+  const Entered entered(*this);
+  step_run_and_handle_result(nullptr);
+}
+
+void TaskState::callback() {
+  if (fut_waiter_) {
+    wakeup();
+  } else {
+    step(nullptr);
+  }
+}
+
+// asyncio: tasks.Task.__wakeup
+void TaskState::wakeup() { step(fut_waiter_.state()->outcome()); }
+
+// asyncio: tasks.Task.__step
+void TaskState::step(std::exception_ptr exception) {
+  if (done()) throw InvalidStateError("step(): already done: " + repr());
+  if (must_cancel_) {
+    if (!is_cancelled_error(exception)) exception = make_cancelled_error();
+    must_cancel_ = false;
+  }
+  fut_waiter_ = AnyFuture();
+  const Entered entered(*this);
+  step_run_and_handle_result(std::move(exception));
+}
+
+// asyncio: tasks.Task.__step_run_and_handle_result
+void TaskState::step_run_and_handle_result(std::exception_ptr exception) {
+  std::optional<AnyFuture> result;
+  try {
+    result = exception ? coro_.throw_(std::move(exception), innermost_) : coro_.send(innermost_);
+    if (!result && must_cancel_) {
+      must_cancel_ = false;  // cancelled right before the coroutine returned
+      FutureState::cancel();
+    } else if (!result) {
+      take_result();
+    }
+  } catch (const CancelledError&) {
+    exception_ = std::current_exception();
+    FutureState::cancel();
+  } catch (const KeyboardInterrupt&) {
+    set_exception_and_end();
+    throw;
+  } catch (const SystemExit&) {
+    set_exception_and_end();
+    throw;
+  } catch (...) {
+    FutureState::set_exception(std::current_exception());
+  }
+  if (result) {
+    handle_yield(*result);
+  } else {
+    end();
+  }
+}
+
+void TaskState::handle_yield(const AnyFuture& future) {
+  EventLoop& loop = get_loop();
+  if (!future) return loop.call_soon_handle(next_step());  // a bare yield gives up one iteration
+  if (!future.state()->is_of(loop)) {
+    return step_soon_with_error(repr() + " got Future " + future.repr() + " attached to a different loop");
+  }
+  if (future.state() == this) return step_soon_with_error("Task cannot await on itself: " + repr());
+  future.state()->add_waiter(next_step());
+  fut_waiter_ = future;
+  if (must_cancel_ && fut_waiter_.cancel(cancel_message())) must_cancel_ = false;
+}
+
+std::string TaskState::cancel_message() const {
+  try {
+    std::rethrow_exception(make_cancelled_error());
+  } catch (const CancelledError& error) {
+    return error.what();
+  }
+}
+
+void TaskState::step_soon_with_error(const std::string& message) {
+  innermost_->exception = std::make_exception_ptr(RuntimeError(message));
+  get_loop().call_soon_handle(next_step());
+}
+
+void TaskState::set_exception_and_end() {
+  FutureState::set_exception(std::current_exception());
+  end();
+}
+
+// Done: the frame, and with it the arguments, is destroyed; who still holds the task finds its outcome.
+void TaskState::end() noexcept {
+  PendingList::remove(*this);
+  coro_ = CoroutineBase();
+  decref();
+}
+
+// asyncio: tasks.Task.__del__
+void TaskState::end_with_loop() noexcept {
+  const Ref<TaskState> self(this);
+  if (log_destroy_pending_) report("Task was destroyed but it is pending!", nullptr);
+  fut_waiter_ = AnyFuture();
+  abandon();
+  end();
+}
+
+std::string TaskState::details() const {
+  std::string text = " name='" + get_name() + "'";
+  if (const Frame* frame = coro_.frame(); frame && frame->where.line() != 0) {
+    text += std::string(" coro=<") + frame->where.function_name() + " at " + frame->where.file_name() + ":" +
+            std::to_string(frame->where.line()) + ">";
+  }
+  if (fut_waiter_) text += " wait_for=" + fut_waiter_.repr();
+  return text;
+}
+
+std::vector<AnyTask> AnyTask::all(EventLoop& loop) {
+  std::vector<AnyTask> tasks;
+  const PendingList& pending = loop.pending_tasks_;
+  for (PendingHandle* handle = pending.next(); handle; handle = pending.next(handle)) {
+    tasks.push_back(AnyTask(static_cast<TaskState*>(handle)));
+  }
+  return tasks;
+}
+
+AnyTask AnyTask::current(EventLoop& loop) noexcept { return AnyTask(loop.current_task_); }
+
+Coroutine<void> sleep(Delay delay) {
+  if (delay.seconds() <= 0) {
+    co_await BareYield();
+    co_return;
+  }
+  EventLoop& loop = get_running_loop();
+  const Future<void> future = loop.create_future();
+  struct Timer {
+    TimerHandle handle;
+    ~Timer() { handle.cancel(); }
+  } timer{loop.call_later(delay, [future] { set_result_unless_cancelled(future); })};
+  co_await future;
+}
+
+}  // namespace asyncio
