@@ -130,10 +130,8 @@ std::string FutureState::repr() const {
 static void run_until_complete_cb(const AnyFuture& future) {
   try {
     if (!future.cancelled() && future.exception()) std::rethrow_exception(future.exception());
-  } catch (const KeyboardInterrupt&) {
+  } catch (const Exit&) {
     return;  // run_forever is being left already
-  } catch (const SystemExit&) {
-    return;
   } catch (...) {}
   future.get_loop().stop();
 }

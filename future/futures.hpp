@@ -13,8 +13,7 @@
 namespace asyncio {
 
 /// How a result of type T is kept: a future without a value keeps a None.
-template <class T>
-using Stored = std::conditional_t<std::is_void_v<T>, NoneType, T>;
+template <class T> using Stored = std::conditional_t<std::is_void_v<T>, NoneType, T>;
 
 /// A done callback of a future: a handle that is told at the end which future it was. It stands in the
 /// future's queue, then in the loop's: no further allocation.
@@ -101,8 +100,7 @@ class FutureState : public Counted {
 };
 
 /// Base, with the slot for a result of type T.
-template <class T, class Base>
-class WithResult : public Base {
+template <class T, class Base> class WithResult : public Base {
  public:
   using Base::Base;
   void* slot() noexcept override { return &result_; }
@@ -112,8 +110,7 @@ class WithResult : public Base {
 };
 
 /// What Future::add_done_callback makes of a callable.
-template <class F, class Argument>
-class DoneCallbackOf final : public DoneCallback {
+template <class F, class Argument> class DoneCallbackOf final : public DoneCallback {
  public:
   explicit DoneCallbackOf(F f) : f_(std::in_place, std::move(f)) {}
   std::string repr() const override { return "<Handle " + demangle(typeid(F).name()) + ">"; }
@@ -128,8 +125,7 @@ class DoneCallbackOf final : public DoneCallback {
 /// A reference to a result that will be set later, once. Cheap to copy; == is identity; the object lives
 /// while a reference to it exists, also longer than its loop. Made from a task it is still that task.
 /// asyncio: futures.Future
-template <class T>
-class Future : public AnyFuture {
+template <class T> class Future : public AnyFuture {
   static_assert(!std::is_reference_v<T>, "a Future holds a value: use std::reference_wrapper or a pointer");
 
  public:
@@ -152,8 +148,7 @@ class Future : public AnyFuture {
     if constexpr (!std::is_void_v<T>) return std::move(*slot());
   }
   /// InvalidStateError if done; RuntimeError for a task. asyncio: futures.Future.set_result
-  template <class... Value>
-  void set_result(Value&&... value) const
+  template <class... Value> void set_result(Value&&... value) const
       requires(std::is_constructible_v<Stored<T>, Value...> && sizeof...(Value) == !std::is_void_v<T>) {
     state()->check_settable("set_result");
     slot().emplace(std::forward<Value>(value)...);
@@ -161,8 +156,7 @@ class Future : public AnyFuture {
   }
   /// The same with an exception object or a std::exception_ptr, which must not be null.
   /// asyncio: futures.Future.set_exception
-  template <class E>
-  void set_exception(E error) const {
+  template <class E> void set_exception(E error) const {
     state()->check_settable("set_exception");
     if constexpr (std::convertible_to<E, std::exception_ptr>) {
       state()->set_exception(std::move(error));
@@ -172,15 +166,12 @@ class Future : public AnyFuture {
   }
   /// f(Future<T>) is called through call_soon when the future is done, also if it is done already.
   /// asyncio: futures.Future.add_done_callback
-  template <class F>
-  CallbackId add_done_callback(F f) const {
+  template <class F> CallbackId add_done_callback(F f) const {
     return state()->add_done_callback(make_ref<DoneCallbackOf<F, Future<T>>>(std::move(f)));
   }
 
  private:
-  std::optional<Stored<T>>& slot() const noexcept {
-    return *static_cast<std::optional<Stored<T>>*>(state()->slot());
-  }
+  std::optional<Stored<T>>& slot() const noexcept { return *static_cast<std::optional<Stored<T>>*>(state()->slot()); }
 };
 
 inline AnyFuture::AnyFuture(FutureState* state) noexcept : state_(state) {}
@@ -188,23 +179,17 @@ inline FutureState* AnyFuture::state() const noexcept { return static_cast<Futur
 inline bool AnyFuture::done() const { return state()->done(); }
 inline bool AnyFuture::cancelled() const { return state()->cancelled(); }
 
-template <class F>
-CallbackId AnyFuture::add_done_callback(F f) const {
+template <class F> CallbackId AnyFuture::add_done_callback(F f) const {
   return state()->add_done_callback(make_ref<DoneCallbackOf<F, AnyFuture>>(std::move(f)));
 }
 
-template <class T>
-Future<T> EventLoop::create_future() {
-  return Future<T>(*this);
-}
+template <class T> Future<T> EventLoop::create_future() { return Future<T>(*this); }
 
 /// asyncio: futures._set_result_unless_cancelled
-template <class T, class... Value>
-void set_result_unless_cancelled(const Future<T>& future, Value&&... value) {
+template <class T, class... Value> void set_result_unless_cancelled(const Future<T>& future, Value&&... value) {
   if (!future.cancelled()) future.set_result(std::forward<Value>(value)...);
 }
 
 }  // namespace asyncio
 
-template <class T>
-struct std::hash<asyncio::Future<T>> : std::hash<asyncio::AnyFuture> {};
+template <class T> struct std::hash<asyncio::Future<T>> : std::hash<asyncio::AnyFuture> {};

@@ -46,8 +46,7 @@ void EventLoop::check_closed() const {
 
 void EventLoop::check_running() const {
   if (is_running()) throw RuntimeError("This event loop is already running");
-  if (get_running_loop_or_null())
-    throw RuntimeError("Cannot run the event loop while another loop is running");
+  if (get_running_loop_or_null()) throw RuntimeError("Cannot run the event loop while another loop is running");
 }
 
 void EventLoop::check_thread() const {
@@ -66,18 +65,13 @@ double EventLoop::time() const {
 void EventLoop::run_forever() {
   check_closed();
   check_running();
-  struct Running {
-    explicit Running(EventLoop& running) : loop(running) {
-      loop.thread_id_ = std::this_thread::get_id();
-      set_running_loop(&loop);
-    }
-    ~Running() {
-      loop.stopping_ = false;
-      loop.thread_id_ = std::thread::id();
-      set_running_loop(nullptr);
-    }
-    EventLoop& loop;
-  } running(*this);
+  thread_id_ = std::this_thread::get_id();
+  set_running_loop(this);
+  const Finally cleanup([this] {
+    stopping_ = false;
+    thread_id_ = std::thread::id();
+    set_running_loop(nullptr);
+  });
   do run_once();
   while (!stopping_);
 }
@@ -176,8 +170,7 @@ void EventLoop::run_and_time(HandleState& handle) {
   const double start = time();
   handle.run(*this);
   const double took = time() - start;
-  if (took >= slow_callback_duration)
-    std::cerr << "Executing " << handle.repr() << " took " << took << " seconds\n";
+  if (took >= slow_callback_duration) std::cerr << "Executing " << handle.repr() << " took " << took << " seconds\n";
 }
 
 void EventLoop::call_exception_handler(const ExceptionContext& context) {
@@ -185,9 +178,7 @@ void EventLoop::call_exception_handler(const ExceptionContext& context) {
   if (!handler) return default_exception_handler(context);
   try {
     handler(*this, context);
-  } catch (const KeyboardInterrupt&) {
-    throw;
-  } catch (const SystemExit&) {
+  } catch (const Exit&) {
     throw;
   } catch (...) {
     default_exception_handler({"Unhandled error in exception handler", std::current_exception(), {}, {}});

@@ -57,10 +57,8 @@ class EventLoop {
   /// Runs until the awaitable is done; its result is moved out, its exception raised. RuntimeError if the
   /// loop was stopped before. Defined in task/tasks.hpp. asyncio:
   /// base_events.BaseEventLoop.run_until_complete
-  template <class T>
-  T run_until_complete(Coroutine<T> coroutine);
-  template <class T>
-  T run_until_complete(Future<T> future);
+  template <class T> T run_until_complete(Coroutine<T> coroutine);
+  template <class T> T run_until_complete(Future<T> future);
   /// run_forever returns after the present iteration. asyncio: base_events.BaseEventLoop.stop
   void stop() noexcept { stopping_ = true; }
   /// asyncio: base_events.BaseEventLoop.is_running
@@ -76,42 +74,34 @@ class EventLoop {
 
   /// f(args...) is called in the next iteration; in debug mode RuntimeError from a thread that does not run
   /// the loop. asyncio: base_events.BaseEventLoop.call_soon
-  template <class F, class... Args>
-  Handle call_soon(F&& f, Args&&... args);
+  template <class F, class... Args> Handle call_soon(F&& f, Args&&... args);
   /// The same from any thread: wakes the loop up. asyncio: base_events.BaseEventLoop.call_soon_threadsafe
-  template <class F, class... Args>
-  void call_soon_threadsafe(F&& f, Args&&... args);
+  template <class F, class... Args> void call_soon_threadsafe(F&& f, Args&&... args);
   /// f(args...) is called after `delay`, never early. ValueError for NaN.
   /// asyncio: base_events.BaseEventLoop.call_later
-  template <class F, class... Args>
-  TimerHandle call_later(Delay delay, F&& f, Args&&... args) {
+  template <class F, class... Args> TimerHandle call_later(Delay delay, F&& f, Args&&... args) {
     return call_at(time() + delay.seconds(), std::forward<F>(f), std::forward<Args>(args)...);
   }
   /// f(args...) is called when time() reaches `when`. Equal times come in the order of Python's heapq.
   /// asyncio: base_events.BaseEventLoop.call_at
-  template <class F, class... Args>
-  TimerHandle call_at(double when, F&& f, Args&&... args);
+  template <class F, class... Args> TimerHandle call_at(double when, F&& f, Args&&... args);
 
   /// Defined in future/futures.hpp. asyncio: base_events.BaseEventLoop.create_future
-  template <class T = void>
-  Future<T> create_future();
+  template <class T = void> Future<T> create_future();
   /// Also before the loop runs. Defined in task/tasks.hpp. asyncio: base_events.BaseEventLoop.create_task
-  template <class T>
-  Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {});
+  template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {});
   /// The same with f(), which returns a Coroutine; f is kept until the task is done.
-  template <class F>
-  auto create_task(F f, TaskOptions options = {}) -> Task<typename std::invoke_result_t<F&>::value_type>;
+  template <class F> auto create_task(F f, TaskOptions options = {})
+      -> Task<typename std::invoke_result_t<F&>::value_type>;
 
   /// f(args...) is called in each iteration in which fd is readable, in place of the reader fd had.
   /// std::system_error as selectors::BaseSelector::register_. asyncio:
   /// selector_events.BaseSelectorEventLoop._add_reader
-  template <class F, class... Args>
-  void add_reader(int fd, F&& f, Args&&... args) {
+  template <class F, class... Args> void add_reader(int fd, F&& f, Args&&... args) {
     add_callback(fd, selectors::EVENT_READ, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
   /// The same for writable. asyncio: selector_events.BaseSelectorEventLoop._add_writer
-  template <class F, class... Args>
-  void add_writer(int fd, F&& f, Args&&... args) {
+  template <class F, class... Args> void add_writer(int fd, F&& f, Args&&... args) {
     add_callback(fd, selectors::EVENT_WRITE, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
   /// False if there was none. asyncio: selector_events.BaseSelectorEventLoop._remove_reader
@@ -122,8 +112,7 @@ class EventLoop {
   /// f(args...) is called by the loop after the signal arrived, at least once however full the machine's
   /// queues are. ValueError for a number that is no signal, RuntimeError outside the main thread or if it
   /// cannot be caught. asyncio: unix_events._UnixSelectorEventLoop.add_signal_handler
-  template <class F, class... Args>
-  void add_signal_handler(int signum, F&& f, Args&&... args) {
+  template <class F, class... Args> void add_signal_handler(int signum, F&& f, Args&&... args) {
     add_signal_handle(signum, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
   /// Back to the default action; false if there was no handler.
@@ -219,8 +208,7 @@ class EventLoop {
   int self_pipe_[2] = {-1, -1};               // read end, write end
 };
 
-template <class F, class... Args>
-Handle EventLoop::call_soon(F&& f, Args&&... args) {
+template <class F, class... Args> Handle EventLoop::call_soon(F&& f, Args&&... args) {
   check_closed();
   if (debug_) check_thread();
   Ref<HandleState> handle = make_handle(std::forward<F>(f), std::forward<Args>(args)...);
@@ -228,19 +216,16 @@ Handle EventLoop::call_soon(F&& f, Args&&... args) {
   return Handle(std::move(handle));
 }
 
-template <class F, class... Args>
-TimerHandle EventLoop::call_at(double when, F&& f, Args&&... args) {
+template <class F, class... Args> TimerHandle EventLoop::call_at(double when, F&& f, Args&&... args) {
   check_closed();
   if (debug_) check_thread();
   if (std::isnan(when)) throw ValueError("Invalid delay: NaN (not a number)");
-  Ref<TimerHandleState> handle =
-      make_handle<TimerHandleState>(std::forward<F>(f), std::forward<Args>(args)...);
+  Ref<TimerHandleState> handle = make_handle<TimerHandleState>(std::forward<F>(f), std::forward<Args>(args)...);
   schedule(when, handle);
   return TimerHandle(std::move(handle));
 }
 
-template <class F, class... Args>
-void EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
+template <class F, class... Args> void EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
   add_threadsafe(make_handle(std::forward<F>(f), std::forward<Args>(args)...));
 }
 

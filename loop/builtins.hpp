@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <variant>
 
 #if !defined(__cpp_impl_coroutine)
@@ -35,13 +36,18 @@ class BaseException {
   std::string message_;
 };
 
-/// The user pressed Ctrl-C. Leaves run_forever.
-struct KeyboardInterrupt : BaseException {};
+/// What leaves run_forever: the program is to end.
+struct Exit : BaseException {
+  using BaseException::BaseException;
+};
 
-/// The program is to end with this status. Leaves run_forever.
-class SystemExit : public BaseException {
+/// The user pressed Ctrl-C.
+struct KeyboardInterrupt : Exit {};
+
+/// The program is to end with this status.
+class SystemExit : public Exit {
  public:
-  explicit SystemExit(int code = 0) : BaseException(std::to_string(code)), code_(code) {}
+  explicit SystemExit(int code = 0) : Exit(std::to_string(code)), code_(code) {}
   int code() const noexcept { return code_; }
 
  private:
@@ -52,13 +58,24 @@ class SystemExit : public BaseException {
 class Delay {
  public:
   constexpr Delay(double seconds) noexcept : seconds_(seconds) {}  // NOLINT: 0.5 and 500ms are both a Delay
-  template <class Rep, class Period>
-  constexpr Delay(std::chrono::duration<Rep, Period> d) noexcept  // NOLINT
+  template <class Rep, class Period> constexpr Delay(std::chrono::duration<Rep, Period> d) noexcept  // NOLINT
       : seconds_(std::chrono::duration<double>(d).count()) {}
   constexpr double seconds() const noexcept { return seconds_; }
 
  private:
   double seconds_;
+};
+
+/// Calls f() when the scope is left: `finally`.
+template <class F> class [[nodiscard]] Finally {
+ public:
+  explicit Finally(F f) : f_(std::move(f)) {}
+  Finally(const Finally&) = delete;
+  Finally& operator=(const Finally&) = delete;
+  ~Finally() { f_(); }
+
+ private:
+  F f_;
 };
 
 /// "TypeName: what()" of an exception, as the last line of a Python traceback shows it; "" for a null

@@ -20,8 +20,7 @@ const std::thread::id main_thread = std::this_thread::get_id();  // static initi
 
 std::string demangle(const char* name) {
   int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status),
-                                                    std::free);
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
   return status == 0 ? text.get() : name;
 }
 
@@ -46,20 +45,18 @@ void HandleState::cancel_callback() noexcept {
 
 void HandleState::run(EventLoop& loop) {
   running_ = true;
+  const Finally stopped([this] {
+    running_ = false;
+    if (cancelled_) drop_callback();
+  });
   try {
     callback();
-  } catch (const KeyboardInterrupt&) {
-    running_ = false;
-    throw;
-  } catch (const SystemExit&) {
-    running_ = false;
+  } catch (const Exit&) {
     throw;
   } catch (...) {
-    loop.call_exception_handler(
-        {"Exception in callback " + repr(), std::current_exception(), {}, Handle(Ref<HandleState>(this))});
+    const std::string message = "Exception in callback " + repr();
+    loop.call_exception_handler({message, std::current_exception(), {}, Handle(Ref<HandleState>(this))});
   }
-  running_ = false;
-  if (cancelled_) drop_callback();
 }
 
 void TimerHandleState::cancel_callback() noexcept {

@@ -18,13 +18,10 @@ namespace asyncio {
 
 class AnyFuture;
 class EventLoop;
-class FutureState;  // future/futures.hpp
-template <class T = void>
-class Future;  // future/futures.hpp
-template <class T = void>
-class Task;  // task/tasks.hpp
-template <class T = void>
-class Coroutine;  // task/coroutines.hpp
+class FutureState;                          // future/futures.hpp
+template <class T = void> class Future;     // future/futures.hpp
+template <class T = void> class Task;       // task/tasks.hpp
+template <class T = void> class Coroutine;  // task/coroutines.hpp
 
 /// Which callback remove_done_callback() removes. Ids are never used twice.
 enum class CallbackId : std::uint64_t {};
@@ -94,8 +91,7 @@ class HandleQueue {
     return Ref<HandleState>::adopt(node);
   }
   /// Takes out every handle that the predicate matches; returns how many.
-  template <class Predicate>
-  std::size_t remove_if(Predicate matches) {
+  template <class Predicate> std::size_t remove_if(Predicate matches) {
     std::size_t removed = 0;
     HandleQueue all(std::move(*this));
     while (!all.empty()) {
@@ -175,11 +171,9 @@ class PendingList {
 
 /// A handle with its callable and arguments inside: the one allocation of a call_soon. They are invoked as
 /// lvalues.
-template <class Base, class F, class... Args>
-class CallbackHandle final : public Base {
+template <class Base, class F, class... Args> class CallbackHandle final : public Base {
  public:
-  template <class... Values>
-  explicit CallbackHandle(Values&&... values) : bound_(std::forward<Values>(values)...) {}
+  template <class... Values> explicit CallbackHandle(Values&&... values) : bound_(std::forward<Values>(values)...) {}
   ~CallbackHandle() override { drop_callback(); }
   std::string repr() const override { return "<Handle " + demangle(typeid(F).name()) + ">"; }
 
@@ -198,12 +192,10 @@ class CallbackHandle final : public Base {
   };
 };
 
-template <class Base = HandleState, class F, class... Args>
-Ref<Base> make_handle(F&& f, Args&&... args) {
+template <class Base = HandleState, class F, class... Args> Ref<Base> make_handle(F&& f, Args&&... args) {
   using Callback = CallbackHandle<Base, std::decay_t<F>, std::decay_t<Args>...>;
-  static_assert(
-      std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>&...>,
-      "this callback cannot be called with these arguments: they are stored by value and passed as lvalues");
+  static_assert(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>&...>,
+                "this callback cannot be called with these arguments: they are stored by value and passed as lvalues");
   return Ref<Base>(new Callback(std::forward<F>(f), std::forward<Args>(args)...));
 }
 
@@ -250,8 +242,7 @@ class AnyFuture {
   std::exception_ptr exception() const;
   bool cancel(std::string message = {}) const;
   /// f(AnyFuture) will be called by call_soon when the future is done.
-  template <class F>
-  CallbackId add_done_callback(F f) const;
+  template <class F> CallbackId add_done_callback(F f) const;
   std::size_t remove_done_callback(CallbackId id) const;
   EventLoop& get_loop() const;
   /// "<Future pending>", "<Task finished name='Task-1'>" …
@@ -296,8 +287,7 @@ std::unique_ptr<EventLoop> new_event_loop();
 
 }  // namespace asyncio
 
-template <>
-struct std::hash<asyncio::AnyFuture> {
+template <> struct std::hash<asyncio::AnyFuture> {
   std::size_t operator()(const asyncio::AnyFuture& future) const noexcept {
     return std::hash<const void*>()(future.state());
   }

@@ -26,8 +26,7 @@ class TimerHeap {
   /// asyncio: heapq.heappop
   Ref<TimerHandleState> pop();
   /// Drops the entries the predicate matches, then restores the order. asyncio: heapq.heapify
-  template <class Predicate>
-  void erase_if(Predicate matches) {
+  template <class Predicate> void erase_if(Predicate matches) {
     std::erase_if(entries_, [&](const Entry& entry) { return matches(*entry.handle); });
     heapify();
   }

@@ -53,8 +53,7 @@ class Counted {
 };
 
 /// A counted pointer to a Counted, or null.
-template <class T>
-class Ref {
+template <class T> class Ref {
  public:
   Ref() = default;
   Ref(std::nullptr_t) noexcept {}  // NOLINT: null is a Ref
@@ -63,8 +62,8 @@ class Ref {
   }
   Ref(const Ref& other) noexcept : Ref(other.object_) {}
   Ref(Ref&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
-  template <class U>
-  Ref(Ref<U> other) noexcept : object_(other.detach()) {}  // NOLINT: a Ref to a derived class is a Ref
+  template <class U> Ref(Ref<U> other) noexcept
+      : object_(other.detach()) {}  // NOLINT: a Ref to a derived class is a Ref
   Ref& operator=(Ref other) noexcept {
     std::swap(object_, other.object_);
     return *this;
@@ -91,10 +90,7 @@ class Ref {
   T* object_ = nullptr;
 };
 
-template <class T, class... Args>
-Ref<T> make_ref(Args&&... args) {
-  return Ref<T>(new T(std::forward<Args>(args)...));
-}
+template <class T, class... Args> Ref<T> make_ref(Args&&... args) { return Ref<T>(new T(std::forward<Args>(args)...)); }
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define ASYNCIO_NO_POOL 1

@@ -30,8 +30,7 @@ timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be la
 
 // Calls wait_for(seconds) until something is ready or the time is over. A signal handler that interrupts the
 // call does not shorten the wait: it goes on with the time that is left (PEP 475).
-template <class WaitFor>
-int wait_until_ready(const char* what, std::optional<double> timeout, WaitFor wait_for) {
+template <class WaitFor> int wait_until_ready(const char* what, std::optional<double> timeout, WaitFor wait_for) {
   const double deadline = timeout && *timeout > 0 ? monotonic() + *timeout : 0;
   double left = timeout ? std::max(*timeout, 0.0) : LONGEST_WAIT;
   for (;;) {
@@ -53,8 +52,7 @@ std::vector<pollfd>::iterator Poll::find(int fd) noexcept {
 }
 
 void Poll::add(int fd, unsigned events) {
-  if (fcntl(fd, F_GETFD) < 0)
-    throw_errno("fd " + std::to_string(fd) + " is not open: poll cannot wait for it");
+  if (fcntl(fd, F_GETFD) < 0) throw_errno("fd " + std::to_string(fd) + " is not open: poll cannot wait for it");
   fds_.push_back({fd, static_cast<short>(events), 0});
 }
 
@@ -96,8 +94,7 @@ void Epoll::control(int operation, int fd, unsigned events) {
   if (::epoll_ctl(epfd_, operation, fd, &event) == 0) return;
   const std::string name = "fd " + std::to_string(fd);
   if (errno == EPERM) {
-    throw_errno(name +
-                " is a regular file: epoll cannot wait for it; read it in a thread, or use PollSelector");
+    throw_errno(name + " is a regular file: epoll cannot wait for it; read it in a thread, or use PollSelector");
   }
   if (errno == ENOENT) throw_errno(name + " was closed and its number reused while it was registered");
   throw_errno(name + (errno == EBADF ? " is not open" : ": epoll_ctl"));
@@ -124,8 +121,7 @@ void Epoll::remove(int fd) noexcept {
 }
 
 std::span<const PolledEvent> Epoll::wait(std::optional<double> timeout) {
-  buffer_.resize(
-      std::max<std::size_t>(registrations_.size(), 1));  // room for all: one call reports every ready fd
+  buffer_.resize(std::max<std::size_t>(registrations_.size(), 1));  // room for all: one call reports every ready fd
   const auto wait_for = [this](double seconds) {
     const int size = static_cast<int>(buffer_.size());
     if (seconds == 0) return ::epoll_wait(epfd_, buffer_.data(), size, 0);

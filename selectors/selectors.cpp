@@ -65,27 +65,23 @@ void BaseSelector::close() {
   closed_ = true;
 }
 
-template <class Poller>
-unsigned PollLikeSelector<Poller>::poll_mask(unsigned events) noexcept {
+template <class Poller> unsigned PollLikeSelector<Poller>::poll_mask(unsigned events) noexcept {
   return (events & EVENT_READ ? POLLIN : 0u) | (events & EVENT_WRITE ? POLLOUT : 0u);
 }
 
-template <class Poller>
-SelectorKey PollLikeSelector<Poller>::register_(int fd, unsigned events, void* data) {
+template <class Poller> SelectorKey PollLikeSelector<Poller>::register_(int fd, unsigned events, void* data) {
   check_new(fd, events);
   poller_.add(fd, poll_mask(events));
   return BaseSelector::register_(fd, events, data);
 }
 
-template <class Poller>
-SelectorKey PollLikeSelector<Poller>::unregister(int fd) {
+template <class Poller> SelectorKey PollLikeSelector<Poller>::unregister(int fd) {
   const SelectorKey key = BaseSelector::unregister(fd);
   poller_.remove(fd);
   return key;
 }
 
-template <class Poller>
-SelectorKey PollLikeSelector<Poller>::modify(int fd, unsigned events, void* data) {
+template <class Poller> SelectorKey PollLikeSelector<Poller>::modify(int fd, unsigned events, void* data) {
   const SelectorKey key = BaseSelector::modify(fd, events, data);
   try {
     poller_.modify(fd, poll_mask(events));
@@ -96,8 +92,7 @@ SelectorKey PollLikeSelector<Poller>::modify(int fd, unsigned events, void* data
   return key;
 }
 
-template <class Poller>
-std::span<const SelectorEvent> PollLikeSelector<Poller>::select(std::optional<double> timeout) {
+template <class Poller> std::span<const SelectorEvent> PollLikeSelector<Poller>::select(std::optional<double> timeout) {
   check_open();
   ready_.clear();
   for (const auto& [fd, mask] : poller_.wait(timeout)) {
@@ -108,8 +103,7 @@ std::span<const SelectorEvent> PollLikeSelector<Poller>::select(std::optional<do
   return ready_;
 }
 
-template <class Poller>
-void PollLikeSelector<Poller>::close() {
+template <class Poller> void PollLikeSelector<Poller>::close() {
   BaseSelector::close();
   poller_.close();
 }

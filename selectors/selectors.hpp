@@ -85,8 +85,7 @@ class BaseSelector {
 };
 
 /// The part that poll and epoll share: one select() serves both. asyncio: selectors._PollLikeSelector
-template <class Poller>
-class PollLikeSelector : public BaseSelector {
+template <class Poller> class PollLikeSelector : public BaseSelector {
  public:
   SelectorKey register_(int fd, unsigned events, void* data = nullptr) override;
   SelectorKey unregister(int fd) override;

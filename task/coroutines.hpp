@@ -74,11 +74,9 @@ class CoroutineBase {
 class BareYield {};  // what sleep(0) awaits: back in the next iteration
 
 /// How `co_await coroutine` works: its frame becomes the innermost one.
-template <class T>
-class CoroutineAwaiter {
+template <class T> class CoroutineAwaiter {
  public:
-  CoroutineAwaiter(Frame& awaiting, CoroutineBase& coroutine)
-      : awaiting_(awaiting), child_(coroutine.take()) {}
+  CoroutineAwaiter(Frame& awaiting, CoroutineBase& coroutine) : awaiting_(awaiting), child_(coroutine.take()) {}
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) noexcept {
     child_.frame()->awaited_by = &awaiting_;
@@ -93,14 +91,12 @@ class CoroutineAwaiter {
 
 /// How `co_await future` works: the future is yielded to the driver. An rvalue's result is moved out when it
 /// cannot be copied or when nobody else holds the future. asyncio: futures.Future.__await__
-template <class T, bool IsRvalue>
-class FutureAwaiter {
+template <class T, bool IsRvalue> class FutureAwaiter {
   static_assert(IsRvalue || std::is_void_v<T> || std::copy_constructible<T>,
                 "this result can only be moved: write co_await std::move(future)");
 
  public:
-  FutureAwaiter(Frame& awaiting, Future<T> future) noexcept
-      : awaiting_(awaiting), future_(std::move(future)) {}
+  FutureAwaiter(Frame& awaiting, Future<T> future) noexcept : awaiting_(awaiting), future_(std::move(future)) {}
   bool await_ready() const { return future_.done(); }
   void await_suspend(std::coroutine_handle<>) noexcept { awaiting_.yielded = future_.state(); }
   T await_resume() {
@@ -131,20 +127,16 @@ class BareYieldAwaiter {
   Frame& awaiting_;
 };
 
-template <class T>
-auto make_awaiter(Frame& awaiting, Coroutine<T>&& coroutine) {
+template <class T> auto make_awaiter(Frame& awaiting, Coroutine<T>&& coroutine) {
   return CoroutineAwaiter<T>(awaiting, coroutine);
 }
-template <class T>
-auto make_awaiter(Frame& awaiting, Coroutine<T>& coroutine) {
+template <class T> auto make_awaiter(Frame& awaiting, Coroutine<T>& coroutine) {
   return CoroutineAwaiter<T>(awaiting, coroutine);
 }
-template <class T>
-auto make_awaiter(Frame& awaiting, Future<T>&& future) {
+template <class T> auto make_awaiter(Frame& awaiting, Future<T>&& future) {
   return FutureAwaiter<T, true>(awaiting, std::move(future));
 }
-template <class T>
-auto make_awaiter(Frame& awaiting, const Future<T>& future) {
+template <class T> auto make_awaiter(Frame& awaiting, const Future<T>& future) {
   return FutureAwaiter<T, false>(awaiting, future);
 }
 inline auto make_awaiter(Frame& awaiting, BareYield) { return BareYieldAwaiter(awaiting); }
@@ -176,15 +168,13 @@ class PromiseBase : public Frame {
   }
 };
 
-template <class T>
-class Promise final : public PromiseBase {
+template <class T> class Promise final : public PromiseBase {
  public:
   Coroutine<T> get_return_object() noexcept {
     handle = std::coroutine_handle<Promise>::from_promise(*this);
     return Coroutine<T>(*this);
   }
-  template <class U>
-  void return_value(U&& value) requires std::is_constructible_v<T, U> {
+  template <class U> void return_value(U&& value) requires std::is_constructible_v<T, U> {
     value_.emplace(std::forward<U>(value));
   }
   T take_result() {
@@ -196,8 +186,7 @@ class Promise final : public PromiseBase {
   std::optional<T> value_;
 };
 
-template <>
-class Promise<void> final : public PromiseBase {
+template <> class Promise<void> final : public PromiseBase {
  public:
   Coroutine<void> get_return_object() noexcept;
   void return_void() noexcept {}
@@ -206,10 +195,8 @@ class Promise<void> final : public PromiseBase {
 
 /// What a coroutine function returns. Lazy: the body runs when it is awaited or wrapped in a task. Move-only.
 /// Awaiting one twice, or a moved-from one, is RuntimeError. asyncio: coroutines.iscoroutine
-template <class T>
-class [[nodiscard]] Coroutine : public CoroutineBase {
-  static_assert(!std::is_reference_v<T>,
-                "a Coroutine returns a value: use std::reference_wrapper or a pointer");
+template <class T> class [[nodiscard]] Coroutine : public CoroutineBase {
+  static_assert(!std::is_reference_v<T>, "a Coroutine returns a value: use std::reference_wrapper or a pointer");
 
  public:
   using promise_type = Promise<T>;
@@ -229,8 +216,7 @@ inline Coroutine<void> Promise<void>::get_return_object() noexcept {
   return Coroutine<void>(*this);
 }
 
-template <class T>
-T CoroutineAwaiter<T>::await_resume() {
+template <class T> T CoroutineAwaiter<T>::await_resume() {
   awaiting_.cr_await = nullptr;
   return static_cast<Promise<T>*>(child_.frame())->take_result();
 }

@@ -49,8 +49,7 @@ Runner::~Runner() {
 
 void Runner::check_can_run() {
   if (get_running_loop_or_null()) {
-    throw RuntimeError(
-        "asyncio.run() cannot be called from a running event loop: co_await the coroutine instead");
+    throw RuntimeError("asyncio.run() cannot be called from a running event loop: co_await the coroutine instead");
   }
 }
 
@@ -78,14 +77,11 @@ void Runner::lazy_init() {
 void Runner::run_task(const AnyTask& task) {
   const bool handle_sigint = in_main_thread() && sigint_has_its_default_action();
   if (handle_sigint) loop_->add_signal_handler(SIGINT, [this, task] { on_sigint(task); });
-  interrupt_count_ = 0;
-  try {
-    loop_->run_until_done(task, false);
-  } catch (...) {
+  const Finally restore([&] {
     if (handle_sigint) loop_->remove_signal_handler(SIGINT);
-    throw;
-  }
-  if (handle_sigint) loop_->remove_signal_handler(SIGINT);
+  });
+  interrupt_count_ = 0;
+  loop_->run_until_done(task, false);
   if (task.cancelled() && interrupt_count_ > 0 && task.uncancel() == 0) throw KeyboardInterrupt();
 }
 
@@ -101,13 +97,10 @@ void Runner::on_sigint(const AnyTask& main_task) {
 void Runner::close() {
   if (state_ != State::initialized) return;
   state_ = State::closed;
-  struct Cleanup {
-    Runner& runner;
-    ~Cleanup() {
-      if (runner.set_event_loop_) set_event_loop(nullptr);
-      runner.loop_.reset();
-    }
-  } cleanup{*this};
+  const Finally cleanup([this] {
+    if (set_event_loop_) set_event_loop(nullptr);
+    loop_.reset();
+  });
   cancel_all_tasks(*loop_);
 }
 

@@ -11,9 +11,8 @@ namespace asyncio {
 
 /// Options of run and Runner.
 struct RunnerOptions {
-  std::optional<bool> debug{};  // default: as the loop itself decides
-  std::unique_ptr<EventLoop> (*loop_factory)() =
-      nullptr;  // default: new_event_loop, set as this thread's loop
+  std::optional<bool> debug{};                             // default: as the loop itself decides
+  std::unique_ptr<EventLoop> (*loop_factory)() = nullptr;  // default: new_event_loop, set as this thread's loop
 };
 
 /// Several coroutines, one after the other, on one loop. The loop is made when it is first needed. In the
@@ -29,17 +28,13 @@ class Runner {
 
   /// Runs until the coroutine returns; its result is moved out, its exception raised. RuntimeError if a loop
   /// runs in this thread or the runner is closed. asyncio: runners.Runner.run
-  template <class T>
-  T run(Coroutine<T> coroutine) {
+  template <class T> T run(Coroutine<T> coroutine) {
     check_can_run();
     const Task<T> task = get_loop().create_task(std::move(coroutine));
     run_task(task);
     return task.take_result();
   }
-  template <CoroutineFunction F>
-  auto run(F f) {
-    return run(call_and_keep(std::move(f)));
-  }
+  template <CoroutineFunction F> auto run(F f) { return run(call_and_keep(std::move(f))); }
   /// asyncio: runners.Runner.get_loop
   EventLoop& get_loop();
   /// Cancels all tasks that are left, waits for their end and closes the loop. asyncio: runners.Runner.close
@@ -62,8 +57,7 @@ class Runner {
 
 /// Makes a loop, runs the coroutine, cancels what it left, closes the loop. RuntimeError if a loop runs in
 /// this thread. asyncio: runners.run
-template <class T>
-T run(Coroutine<T> main, RunnerOptions options = {}) {
+template <class T> T run(Coroutine<T> main, RunnerOptions options = {}) {
   Runner runner(options);
   if constexpr (std::is_void_v<T>) {
     runner.run(std::move(main));
@@ -74,8 +68,7 @@ T run(Coroutine<T> main, RunnerOptions options = {}) {
     return result;
   }
 }
-template <CoroutineFunction F>
-auto run(F main, RunnerOptions options = {}) {
+template <CoroutineFunction F> auto run(F main, RunnerOptions options = {}) {
   return run(call_and_keep(std::move(main)), options);
 }
 

@@ -24,20 +24,6 @@ std::uint64_t task_name_counter() noexcept {
 
 }  // namespace
 
-// The current task of a loop while it takes a step. asyncio: tasks._enter_task, tasks._leave_task
-class TaskState::Entered {
- public:
-  explicit Entered(TaskState& task)
-      : loop_(task.get_loop()), previous_(std::exchange(loop_.current_task_, &task)) {}
-  Entered(const Entered&) = delete;
-  Entered& operator=(const Entered&) = delete;
-  ~Entered() { loop_.current_task_ = previous_; }
-
- private:
-  EventLoop& loop_;
-  TaskState* previous_;
-};
-
 void TaskState::start(TaskOptions options) {
   EventLoop& loop = get_loop();
   loop.check_closed();
@@ -49,7 +35,7 @@ void TaskState::start(TaskOptions options) {
   loop.pending_tasks_.add(*this);
   incref();
   if (options.eager_start && loop.is_running()) {
-    eager_start();
+    step_as_current_task(nullptr);  // asyncio: tasks.Task.__eager_start
   } else {
     loop.call_soon_handle(next_step());
   }
@@ -84,22 +70,16 @@ void TaskState::check_settable(const char* method) const {
   throw RuntimeError(std::string("Task does not support ") + method + " operation");
 }
 
-// asyncio: tasks.Task.__eager_start
-void TaskState::eager_start() {
-  const Entered entered(*this);
-  step_run_and_handle_result(nullptr);
-}
-
-void TaskState::callback() {
-  if (fut_waiter_) {
-    wakeup();
-  } else {
-    step(nullptr);
-  }
+// The current task of a loop while it takes a step. asyncio: tasks._enter_task, tasks._leave_task
+void TaskState::step_as_current_task(std::exception_ptr exception) {
+  EventLoop& loop = get_loop();
+  TaskState* previous = std::exchange(loop.current_task_, this);
+  const Finally leave([&] { loop.current_task_ = previous; });
+  step_run_and_handle_result(std::move(exception));
 }
 
 // asyncio: tasks.Task.__wakeup
-void TaskState::wakeup() { step(fut_waiter_.state()->outcome()); }
+void TaskState::callback() { step(fut_waiter_ ? fut_waiter_.state()->outcome() : nullptr); }
 
 // asyncio: tasks.Task.__step
 void TaskState::step(std::exception_ptr exception) {
@@ -109,8 +89,7 @@ void TaskState::step(std::exception_ptr exception) {
     must_cancel_ = false;
   }
   fut_waiter_ = AnyFuture();
-  const Entered entered(*this);
-  step_run_and_handle_result(std::move(exception));
+  step_as_current_task(std::move(exception));
 }
 
 // asyncio: tasks.Task.__step_run_and_handle_result
@@ -127,11 +106,9 @@ void TaskState::step_run_and_handle_result(std::exception_ptr exception) {
   } catch (const CancelledError&) {
     exception_ = std::current_exception();
     FutureState::cancel();
-  } catch (const KeyboardInterrupt&) {
-    set_exception_and_end();
-    throw;
-  } catch (const SystemExit&) {
-    set_exception_and_end();
+  } catch (const Exit&) {
+    FutureState::set_exception(std::current_exception());
+    end();
     throw;
   } catch (...) {
     FutureState::set_exception(std::current_exception());
@@ -166,11 +143,6 @@ std::string TaskState::cancel_message() const {
 void TaskState::step_soon_with_error(const std::string& message) {
   innermost_->exception = std::make_exception_ptr(RuntimeError(message));
   get_loop().call_soon_handle(next_step());
-}
-
-void TaskState::set_exception_and_end() {
-  FutureState::set_exception(std::current_exception());
-  end();
 }
 
 // Done: the frame, and with it the arguments, is destroyed; who still holds the task finds its outcome.
@@ -217,10 +189,8 @@ Coroutine<void> sleep(Delay delay) {
   }
   EventLoop& loop = get_running_loop();
   const Future<void> future = loop.create_future();
-  struct Timer {
-    TimerHandle handle;
-    ~Timer() { handle.cancel(); }
-  } timer{loop.call_later(delay, [future] { set_result_unless_cancelled(future); })};
+  const TimerHandle timer = loop.call_later(delay, [future] { set_result_unless_cancelled(future); });
+  const Finally cancel([&timer] { timer.cancel(); });
   co_await future;
 }
 

@@ -53,17 +53,14 @@ class TaskState : public FutureState, public PendingHandle {
 
  private:
   Ref<HandleState> next_step() noexcept;
-  class Entered;
   std::string details() const override;
   std::string cancel_message() const;
   void callback() override;
-  void wakeup();
   void step(std::exception_ptr exception);
+  void step_as_current_task(std::exception_ptr exception);
   void step_run_and_handle_result(std::exception_ptr exception);
   void handle_yield(const AnyFuture& future);
   void step_soon_with_error(const std::string& message);
-  void eager_start();
-  void set_exception_and_end();
   void end() noexcept;
   void end_with_loop() noexcept override;
   void released() noexcept override { decref(); }
@@ -77,11 +74,9 @@ class TaskState : public FutureState, public PendingHandle {
 };
 
 /// A task whose result has the type T. asyncio: tasks.Task
-template <class T>
-class TaskOf final : public WithResult<T, TaskState> {
+template <class T> class TaskOf final : public WithResult<T, TaskState> {
  public:
-  TaskOf(Coroutine<T> coroutine, EventLoop& loop)
-      : WithResult<T, TaskState>(CoroutineBase(coroutine.take()), loop) {}
+  TaskOf(Coroutine<T> coroutine, EventLoop& loop) : WithResult<T, TaskState>(CoroutineBase(coroutine.take()), loop) {}
 
  private:
   void take_result() override {
@@ -96,8 +91,7 @@ class TaskOf final : public WithResult<T, TaskState> {
 };
 
 /// What Task and AnyTask add to a future.
-template <class Derived>
-class TaskMethods {
+template <class Derived> class TaskMethods {
  public:
   /// How often cancel() was called, less the calls of uncancel(). asyncio: tasks.Task.cancelling
   int cancelling() const { return task().cancelling(); }
@@ -128,8 +122,7 @@ class AnyTask : public AnyFuture, public TaskMethods<AnyTask> {
 /// A reference to a coroutine that the loop runs: a future whose result is the coroutine's. cancel() throws
 /// CancelledError at the await where it is suspended. It goes on when the last reference is dropped; the
 /// loop's end is its end. asyncio: tasks.Task
-template <class T>
-class Task : public Future<T>, public TaskMethods<Task<T>> {
+template <class T> class Task : public Future<T>, public TaskMethods<Task<T>> {
  public:
   using value_type = T;
 
@@ -150,78 +143,55 @@ concept CoroutineFunction = std::invocable<F&> && requires {
 };
 
 /// Keeps the callable, and so what its coroutine captured, until the coroutine is done.
-template <CoroutineFunction F>
-auto call_and_keep(F f) -> std::invoke_result_t<F&> {
-  co_return co_await f();
-}
+template <CoroutineFunction F> auto call_and_keep(F f) -> std::invoke_result_t<F&> { co_return co_await f(); }
 
-template <class T>
-Task<T> EventLoop::create_task(Coroutine<T> coroutine, TaskOptions options) {
+template <class T> Task<T> EventLoop::create_task(Coroutine<T> coroutine, TaskOptions options) {
   return Task<T>(std::move(coroutine), *this, options);
 }
 
-template <class F>
-auto EventLoop::create_task(F f, TaskOptions options) -> Task<typename std::invoke_result_t<F&>::value_type> {
+template <class F> auto EventLoop::create_task(F f, TaskOptions options)
+    -> Task<typename std::invoke_result_t<F&>::value_type> {
   return create_task(call_and_keep(std::move(f)), options);
 }
 
 /// Wraps the coroutine in a task of the running loop, which takes the first step in the next iteration.
 /// RuntimeError if no loop runs. asyncio: tasks.create_task
-template <class T>
-Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {}) {
+template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {}) {
   return get_running_loop().create_task(std::move(coroutine), options);
 }
-template <CoroutineFunction F>
-auto create_task(F f, TaskOptions options = {}) {
+template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
   return get_running_loop().create_task(std::move(f), options);
 }
 
 /// The task that runs now, or null; by default of the running loop, RuntimeError if there is none.
 /// asyncio: tasks.current_task
-inline AnyTask current_task() { return AnyTask::current(get_running_loop()); }
-inline AnyTask current_task(EventLoop& loop) noexcept { return AnyTask::current(loop); }
+inline AnyTask current_task(EventLoop& loop = get_running_loop()) { return AnyTask::current(loop); }
 /// The tasks that are not done. asyncio: tasks.all_tasks
-inline std::vector<AnyTask> all_tasks() { return AnyTask::all(get_running_loop()); }
-inline std::vector<AnyTask> all_tasks(EventLoop& loop) { return AnyTask::all(loop); }
+inline std::vector<AnyTask> all_tasks(EventLoop& loop = get_running_loop()) { return AnyTask::all(loop); }
 
 /// A future or task as it is; a coroutine as a task of get_event_loop(). asyncio: tasks.ensure_future
-template <class T>
-Future<T> ensure_future(Future<T> future) {
-  return future;
-}
-template <class T>
-Task<T> ensure_future(Task<T> task) {
-  return task;
-}
-template <class T>
-Task<T> ensure_future(Coroutine<T> coroutine) {
-  return Task<T>(std::move(coroutine));
-}
+template <class T> Future<T> ensure_future(Future<T> future) { return future; }
+template <class T> Task<T> ensure_future(Task<T> task) { return task; }
+template <class T> Task<T> ensure_future(Coroutine<T> coroutine) { return Task<T>(std::move(coroutine)); }
 
 /// Waits for `delay`; 0 or less gives up exactly one iteration. ValueError for NaN. asyncio: tasks.sleep
 Coroutine<void> sleep(Delay delay);
 /// The same for any number or duration: an exact match, so that sleep(1) is never the sleep of <unistd.h>.
-template <std::convertible_to<Delay> D>
-Coroutine<void> sleep(D delay) {
-  return sleep(Delay(delay));
-}
+template <std::convertible_to<Delay> D> Coroutine<void> sleep(D delay) { return sleep(Delay(delay)); }
 /// The same, and returns `result`.
-template <class T>
-Coroutine<T> sleep(Delay delay, T result) {
+template <class T> Coroutine<T> sleep(Delay delay, T result) {
   co_await asyncio::sleep(delay);
   co_return result;
 }
 
-template <class T>
-T EventLoop::run_until_complete(Future<T> future) {
+template <class T> T EventLoop::run_until_complete(Future<T> future) {
   check_closed();
   check_running();
   run_until_done(future, false);
   return future.take_result();
 }
 
-template <class T>
-T EventLoop::run_until_complete(Coroutine<T> coroutine) {
+template <class T> T EventLoop::run_until_complete(Coroutine<T> coroutine) {
   check_closed();
   check_running();
   const Task<T> task = create_task(std::move(coroutine));
@@ -232,7 +202,5 @@ T EventLoop::run_until_complete(Coroutine<T> coroutine) {
 
 }  // namespace asyncio
 
-template <class T>
-struct std::hash<asyncio::Task<T>> : std::hash<asyncio::AnyFuture> {};
-template <>
-struct std::hash<asyncio::AnyTask> : std::hash<asyncio::AnyFuture> {};
+template <class T> struct std::hash<asyncio::Task<T>> : std::hash<asyncio::AnyFuture> {};
+template <> struct std::hash<asyncio::AnyTask> : std::hash<asyncio::AnyFuture> {};

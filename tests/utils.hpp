@@ -99,8 +99,7 @@ class Instance {
 };
 
 /// The type and text of what `f` throws, as describe() spells it; "" if it throws nothing.
-template <class F>
-std::string thrown(F&& f) {
+template <class F> std::string thrown(F&& f) {
   try {
     static_cast<void>(f());
   } catch (...) {
