@@ -71,7 +71,7 @@ void FutureState::schedule_callbacks() {
 
 void DoneCallback::future_done(const AnyFuture& future) noexcept {
   future_ = future;
-  PendingList::remove(*this);
+  unlink();
 }
 
 CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback) {
@@ -81,7 +81,7 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback) {
     callback->future_done(AnyFuture(this));
     get_loop().call_soon_handle(callback);
   } else {
-    if (anchor_->loop) anchor_->loop->pending_callbacks_.add(*callback);
+    if (anchor_->loop) anchor_->loop->pending_callbacks_.push_back(*callback);
     callbacks_.push_back(callback);
   }
   return callback->id_;
@@ -91,7 +91,7 @@ std::size_t FutureState::remove_done_callback(CallbackId id) {
   return callbacks_.remove_if([id](HandleState& handle) {
     auto* callback = dynamic_cast<DoneCallback*>(&handle);
     if (!callback || callback->id() != id) return false;
-    PendingList::remove(*callback);
+    callback->unlink();
     return true;
   });
 }
@@ -128,12 +128,8 @@ std::string FutureState::repr() const {
 
 // asyncio: base_events._run_until_complete_cb
 static void run_until_complete_cb(const AnyFuture& future) {
-  try {
-    if (!future.cancelled() && future.exception()) std::rethrow_exception(future.exception());
-  } catch (const Exit&) {
-    return;  // run_forever is being left already
-  } catch (...) {}
-  future.get_loop().stop();
+  const bool leaving = !future.cancelled() && holds<Exit>(future.exception());  // run_forever is being left already
+  if (!leaving) future.get_loop().stop();
 }
 
 // asyncio: base_events.BaseEventLoop.run_until_complete

@@ -54,6 +54,9 @@ class FutureState : public Counted {
   /// What an awaiter is to be thrown: the exception, a CancelledError, or null for a result. Only when done.
   std::exception_ptr outcome();
 
+  /// asyncio: futures.Future._make_cancelled_error
+  std::exception_ptr make_cancelled_error() const;
+
   /// The guard of the public set_result and set_exception: a task refuses. `method` is the caller's name.
   virtual void check_settable(const char* method) const;
   /// asyncio: futures.Future.set_exception
@@ -80,8 +83,6 @@ class FutureState : public Counted {
   void unreferenced() noexcept override;
   /// Tells the loop's exception handler, or std::cerr if there is no loop any more. Nothing comes out.
   void report(std::string message, std::exception_ptr exception) noexcept;
-  /// asyncio: futures.Future._make_cancelled_error
-  std::exception_ptr make_cancelled_error() const;
   void check_pending() const;
   /// Done without telling anybody: there is no loop any more to tell it.
   void abandon() noexcept;
@@ -146,6 +147,14 @@ template <class T> class Future : public AnyFuture {
   T take_result() const {
     state()->check_result();
     if constexpr (!std::is_void_v<T>) return std::move(*slot());
+  }
+  /// Moved out if it cannot be copied or nobody else holds the future, else a copy.
+  T consume_result() const {
+    if constexpr (std::is_void_v<T> || !std::copy_constructible<T>) {
+      return take_result();
+    } else {
+      return state()->references() == 1 ? take_result() : result();
+    }
   }
   /// InvalidStateError if done; RuntimeError for a task. asyncio: futures.Future.set_result
   template <class... Value> void set_result(Value&&... value) const

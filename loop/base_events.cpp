@@ -89,7 +89,7 @@ void EventLoop::close() {
 // Destructors of what is dropped here may run any code: the loop is closed already and answers with an error.
 void EventLoop::end_pending() {
   ready_.clear();
-  for (const TimerHeap::Entry& entry : scheduled_.take_all()) entry.handle->scheduled_ = false;
+  for (const Scheduled& entry : std::exchange(scheduled_, {})) entry.handle->scheduled_ = false;
   std::exchange(callbacks_, {}).clear();
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
@@ -104,7 +104,7 @@ void EventLoop::call_soon_handle(Ref<HandleState> handle) {
 void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
   handle->when_ = when;
   handle->loop_ = this;
-  scheduled_.push({when, handle});
+  heappush(scheduled_, {when, handle});
   handle->scheduled_ = true;
 }
 
@@ -122,15 +122,16 @@ void EventLoop::drop_cancelled_timers() {
   const double scheduled = static_cast<double>(scheduled_.size());
   if (scheduled_.size() > MIN_SCHEDULED_TIMER_HANDLES &&
       static_cast<double>(timer_cancelled_count_) / scheduled > MIN_CANCELLED_TIMER_HANDLES_FRACTION) {
-    scheduled_.erase_if([](TimerHandleState& timer) {
-      if (timer.cancelled()) timer.scheduled_ = false;
-      return timer.cancelled();
+    std::erase_if(scheduled_, [](const Scheduled& timer) {
+      if (timer.handle->cancelled()) timer.handle->scheduled_ = false;
+      return timer.handle->cancelled();
     });
+    heapify(scheduled_);
     timer_cancelled_count_ = 0;
   }
   while (!scheduled_.empty() && scheduled_.front().handle->cancelled()) {
     --timer_cancelled_count_;
-    scheduled_.pop()->scheduled_ = false;
+    heappop(scheduled_).handle->scheduled_ = false;
   }
 }
 
@@ -144,7 +145,7 @@ void EventLoop::queue_due_timers() {
   if (scheduled_.empty()) return;
   const double end_time = time() + CLOCK_RESOLUTION;
   while (!scheduled_.empty() && scheduled_.front().when < end_time) {
-    Ref<TimerHandleState> timer = scheduled_.pop();
+    Ref<TimerHandleState> timer = heappop(scheduled_).handle;
     timer->scheduled_ = false;
     add_ready(std::move(timer));
   }

@@ -34,8 +34,9 @@ struct LoopAnchor : Counted {
 
 /// Options of create_task.
 struct TaskOptions {
-  std::string_view name{};   // default: Task-N
-  bool eager_start = false;  // take the first step at once, inside create_task, if the loop runs
+  std::string_view name{};           // default: Task-N
+  bool eager_start = false;          // take the first step at once, inside create_task, if the loop runs
+  const Context* context = nullptr;  // in which the coroutine runs; default: a copy of the current one
 };
 
 /// One thread owns a loop and every object made with it: only call_soon_threadsafe may be called from
@@ -144,6 +145,12 @@ class EventLoop {
   friend class AnyTask;
   friend class Runner;
 
+  // An entry of the timer heap: the time stands beside the pointer, so that sifting stays in the cache.
+  struct Scheduled {
+    double when;
+    Ref<TimerHandleState> handle;
+    friend bool operator<(const Scheduled& a, const Scheduled& b) noexcept { return a.when < b.when; }
+  };
   // Who waits for a descriptor: the selector's `data`.
   struct Callbacks {
     Ref<HandleState> reader, writer;
@@ -185,7 +192,7 @@ class EventLoop {
 
   // What run_once works on.
   HandleQueue ready_;
-  TimerHeap scheduled_;
+  std::vector<Scheduled> scheduled_;  // a heap, as heapq makes it
   std::size_t timer_cancelled_count_ = 0;
   std::unordered_map<int, Callbacks> callbacks_;
   bool stopping_ = false;
@@ -196,7 +203,7 @@ class EventLoop {
   std::map<int, Ref<HandleState>> signal_handlers_;
 
   // What must end with the loop: tasks that are not done, and callbacks of futures that are not done.
-  PendingList pending_tasks_, pending_callbacks_;
+  LinkedList<PendingHandle> pending_tasks_, pending_callbacks_;
 
   // What other threads may touch, under the mutex: they leave callbacks here and wake the loop through the
   // pipe.

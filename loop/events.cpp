@@ -45,6 +45,7 @@ void HandleState::cancel_callback() noexcept {
 
 void HandleState::run(EventLoop& loop) {
   running_ = true;
+  const EnterContext entered(context_);
   const Finally stopped([this] {
     running_ = false;
     if (cancelled_) drop_callback();
@@ -62,31 +63,6 @@ void HandleState::run(EventLoop& loop) {
 void TimerHandleState::cancel_callback() noexcept {
   if (scheduled_ && !cancelled()) loop_->timer_handle_cancelled();
   HandleState::cancel_callback();
-}
-
-void PendingLink::unlink() noexcept {
-  if (!next) return;
-  previous->next = next;
-  next->previous = previous;
-  next = previous = nullptr;
-}
-
-PendingHandle* PendingList::next(const PendingHandle* handle) const noexcept {
-  PendingLink* link = handle ? handle->PendingLink::next : head_.next;
-  return link == &head_ ? nullptr : static_cast<PendingHandle*>(link);
-}
-
-void PendingList::add(PendingHandle& handle) noexcept {
-  PendingLink& link = handle;
-  link.next = &head_;
-  link.previous = std::exchange(head_.previous, &link);
-  link.previous->next = &link;
-}
-
-PendingHandle& PendingList::pop_front() noexcept {
-  PendingHandle& handle = *next();
-  remove(handle);
-  return handle;
 }
 
 void PendingHandle::end_with_loop() noexcept {

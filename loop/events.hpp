@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "loop/builtins.hpp"
+#include "loop/contextvars.hpp"
+#include "loop/linked_list.hpp"
 #include "loop/memory.hpp"
 
 namespace asyncio {
@@ -59,8 +61,9 @@ class HandleState : public Counted {
   bool running_ : 1 = false;
 
  protected:
-  bool scheduled_ : 1 = false;  // a timer that stands in the loop's heap
-  bool dropped_ : 1 = false;    // the callback was destroyed
+  Ref<ContextState> context_ = copy_current_context();  // in which the callback runs
+  bool scheduled_ : 1 = false;                          // a timer that stands in the loop's heap
+  bool dropped_ : 1 = false;                            // the callback was destroyed
 };
 
 /// First in, first out, linked through the handles themselves: queueing allocates nothing. Each one counts as
@@ -126,47 +129,16 @@ class TimerHandleState : public HandleState {
   EventLoop* loop_ = nullptr;  // used while scheduled_ only: a closing loop unschedules its timers
 };
 
-/// A place in a PendingList, or in none.
-struct PendingLink {
-  PendingLink() = default;
-  PendingLink(const PendingLink&) = delete;
-  PendingLink& operator=(const PendingLink&) = delete;
-  ~PendingLink() { unlink(); }
-  void unlink() noexcept;
-
-  PendingLink *next = nullptr, *previous = nullptr;
-};
-
 /// A handle that may wait for ever, so that the loop must be able to end it: a task, a future's done
 /// callback. Whoever waits for something that holds the waiter is a cycle of references, which upstream
 /// leaves to the garbage collector. Here a loop knows them all, in an intrusive list, and ends them when it
 /// closes.
-class PendingHandle : public HandleState, private PendingLink {
+class PendingHandle : public HandleState, public Link {
  public:
   /// What it waits for is done.
   virtual void future_done(const AnyFuture&) noexcept {}
   /// The loop is closed: give up, releasing whatever is held.
   virtual void end_with_loop() noexcept;
-
- private:
-  friend class PendingList;
-};
-
-/// Who is pending. It keeps nobody alive: who dies leaves it.
-class PendingList {
- public:
-  PendingList() noexcept { head_.next = head_.previous = &head_; }
-
-  bool empty() const noexcept { return head_.next == &head_; }
-  /// The first one, or the one after `handle`; null at the end.
-  PendingHandle* next(const PendingHandle* handle = nullptr) const noexcept;
-  void add(PendingHandle& handle) noexcept;
-  static void remove(PendingHandle& handle) noexcept { handle.unlink(); }
-  /// Takes out the oldest one.
-  PendingHandle& pop_front() noexcept;
-
- private:
-  PendingLink head_;
 };
 
 /// A handle with its callable and arguments inside: the one allocation of a call_soon. They are invoked as

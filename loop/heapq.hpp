@@ -1,43 +1,58 @@
-// The timers, earliest first. Upstream counterpart: Lib/heapq.py.
+// A binary heap in a random-access container. Upstream counterpart: Lib/heapq.py.
+// It compares with < alone and moves exactly as Python's does, so that equal items come out in upstream's order, which
+// is not that of their arrival: timers with equal deadlines are such items.
 #pragma once
 
 #include <cstddef>
-#include <vector>
-
-#include "loop/events.hpp"
+#include <utility>
 
 namespace asyncio {
 
-/// A binary heap that compares `when` alone and moves exactly as Python's heapq does, so that timers with
-/// equal deadlines come out in upstream's order, which is not that of their creation. The time stands beside
-/// the pointer: sifting stays in the cache.
-class TimerHeap {
- public:
-  struct Entry {
-    double when;
-    Ref<TimerHandleState> handle;
-  };
-
-  bool empty() const noexcept { return entries_.empty(); }
-  std::size_t size() const noexcept { return entries_.size(); }
-  const Entry& front() const noexcept { return entries_.front(); }
-  /// asyncio: heapq.heappush
-  void push(Entry entry);
-  /// asyncio: heapq.heappop
-  Ref<TimerHandleState> pop();
-  /// Drops the entries the predicate matches, then restores the order. asyncio: heapq.heapify
-  template <class Predicate> void erase_if(Predicate matches) {
-    std::erase_if(entries_, [&](const Entry& entry) { return matches(*entry.handle); });
-    heapify();
+/// Moves the item at `position` towards `start`, past every parent that is greater. asyncio: heapq._siftdown
+template <class Heap> void heap_siftdown(Heap& heap, std::size_t start, std::size_t position) {
+  auto item = std::move(heap[position]);
+  while (position > start) {
+    const std::size_t parent = (position - 1) / 2;
+    if (!(item < heap[parent])) break;
+    heap[position] = std::move(heap[parent]);
+    position = parent;
   }
-  std::vector<Entry> take_all() noexcept { return std::exchange(entries_, {}); }
+  heap[position] = std::move(item);
+}
 
- private:
-  void heapify();
-  void siftdown(std::size_t start, std::size_t position);
-  void siftup(std::size_t position);
+/// Moves the smaller child up until a leaf is free, puts the item there and lets it sink back to its place: that saves
+/// comparisons, and decides the order of equal items. asyncio: heapq._siftup
+template <class Heap> void heap_siftup(Heap& heap, std::size_t position) {
+  const std::size_t start = position;
+  auto item = std::move(heap[position]);
+  for (std::size_t child = 2 * position + 1; child < heap.size(); child = 2 * position + 1) {
+    if (child + 1 < heap.size() && !(heap[child] < heap[child + 1])) ++child;
+    heap[position] = std::move(heap[child]);
+    position = child;
+  }
+  heap[position] = std::move(item);
+  heap_siftdown(heap, start, position);
+}
 
-  std::vector<Entry> entries_;
-};
+/// asyncio: heapq.heappush
+template <class Heap> void heappush(Heap& heap, typename Heap::value_type item) {
+  heap.push_back(std::move(item));
+  heap_siftdown(heap, 0, heap.size() - 1);
+}
+
+/// The smallest item. asyncio: heapq.heappop
+template <class Heap> typename Heap::value_type heappop(Heap& heap) {
+  auto item = std::move(heap.back());
+  heap.pop_back();
+  if (heap.empty()) return item;
+  std::swap(heap.front(), item);
+  heap_siftup(heap, 0);
+  return item;
+}
+
+/// asyncio: heapq.heapify
+template <class Heap> void heapify(Heap& heap) {
+  for (std::size_t i = heap.size() / 2; i-- > 0;) heap_siftup(heap, i);
+}
 
 }  // namespace asyncio

@@ -102,12 +102,10 @@ template <class T, bool IsRvalue> class FutureAwaiter {
   T await_resume() {
     awaiting_.rethrow_thrown();
     if (!future_.done()) throw RuntimeError("await wasn't used with future");
-    if constexpr (std::is_void_v<T>) {
-      return future_.result();
-    } else if constexpr (!std::copy_constructible<T>) {
-      return future_.take_result();
+    if constexpr (IsRvalue) {
+      return future_.consume_result();
     } else {
-      return IsRvalue && future_.state()->references() == 1 ? future_.take_result() : future_.result();
+      return future_.result();
     }
   }
 

@@ -5,17 +5,6 @@
 namespace asyncio {
 namespace {
 
-bool is_cancelled_error(const std::exception_ptr& exception) {
-  if (!exception) return false;
-  try {
-    std::rethrow_exception(exception);
-  } catch (const CancelledError&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
-}
-
 // asyncio: tasks._task_name_counter
 std::uint64_t task_name_counter() noexcept {
   static constinit std::atomic<std::uint64_t> counter = 0;
@@ -32,9 +21,11 @@ void TaskState::start(TaskOptions options) {
   } else {
     set_name(std::string(options.name));
   }
-  loop.pending_tasks_.add(*this);
+  if (options.context) context_ = options.context->state();
+  loop.pending_tasks_.push_back(*this);
   incref();
   if (options.eager_start && loop.is_running()) {
+    const EnterContext entered(context_);
     step_as_current_task(nullptr);  // asyncio: tasks.Task.__eager_start
   } else {
     loop.call_soon_handle(next_step());
@@ -85,7 +76,7 @@ void TaskState::callback() { step(fut_waiter_ ? fut_waiter_.state()->outcome() :
 void TaskState::step(std::exception_ptr exception) {
   if (done()) throw InvalidStateError("step(): already done: " + repr());
   if (must_cancel_) {
-    if (!is_cancelled_error(exception)) exception = make_cancelled_error();
+    if (!holds<CancelledError>(exception)) exception = make_cancelled_error();
     must_cancel_ = false;
   }
   fut_waiter_ = AnyFuture();
@@ -147,7 +138,7 @@ void TaskState::step_soon_with_error(const std::string& message) {
 
 // Done: the frame, and with it the arguments, is destroyed; who still holds the task finds its outcome.
 void TaskState::end() noexcept {
-  PendingList::remove(*this);
+  unlink();
   coro_ = CoroutineBase();
   decref();
 }
@@ -173,7 +164,7 @@ std::string TaskState::details() const {
 
 std::vector<AnyTask> AnyTask::all(EventLoop& loop) {
   std::vector<AnyTask> tasks;
-  const PendingList& pending = loop.pending_tasks_;
+  const LinkedList<PendingHandle>& pending = loop.pending_tasks_;
   for (PendingHandle* handle = pending.next(); handle; handle = pending.next(handle)) {
     tasks.push_back(AnyTask(static_cast<TaskState*>(handle)));
   }

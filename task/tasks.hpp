@@ -174,6 +174,8 @@ template <class T> Future<T> ensure_future(Future<T> future) { return future; }
 template <class T> Task<T> ensure_future(Task<T> task) { return task; }
 template <class T> Task<T> ensure_future(Coroutine<T> coroutine) { return Task<T>(std::move(coroutine)); }
 
+template <CoroutineFunction F> auto ensure_future(F f) { return ensure_future(call_and_keep(std::move(f))); }
+
 /// Waits for `delay`; 0 or less gives up exactly one iteration. ValueError for NaN. asyncio: tasks.sleep
 Coroutine<void> sleep(Delay delay);
 /// The same for any number or duration: an exact match, so that sleep(1) is never the sleep of <unistd.h>.

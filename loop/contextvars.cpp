@@ -1,0 +1,37 @@
+#include "loop/contextvars.hpp"
+
+namespace asyncio {
+
+EnterContext::EnterContext(Ref<ContextState>& context) noexcept
+    : context_(context), previous_(std::exchange(current_context, context.detach())) {}
+
+EnterContext::~EnterContext() { context_ = Ref<ContextState>::adopt(std::exchange(current_context, previous_)); }
+
+std::uint64_t new_variable_id() noexcept {
+  static constinit std::atomic<std::uint64_t> last = 0;
+  return ++last;
+}
+
+Ref<Counted> context_get(std::uint64_t variable) {
+  if (!current_context || !current_context->values) return nullptr;
+  const auto found = current_context->values->find(variable);
+  return found == current_context->values->end() ? nullptr : found->second;
+}
+
+// Copies the map: contexts hold few variables, and every snapshot shares it.
+Ref<Counted> context_set(std::uint64_t variable, Ref<Counted> value) {
+  static thread_local const Finally drop_last_of_thread(
+      [] { Ref<ContextState>::adopt(std::exchange(current_context, nullptr)); });
+  if (!current_context) current_context = make_ref<ContextState>().detach();
+  Ref<Counted> old = context_get(variable);
+  auto values = current_context->values ? *current_context->values : ContextState::Values();
+  if (value) {
+    values[variable] = std::move(value);
+  } else {
+    values.erase(variable);
+  }
+  current_context->values = std::make_shared<const ContextState::Values>(std::move(values));
+  return old;
+}
+
+}  // namespace asyncio

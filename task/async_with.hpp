@@ -1,0 +1,60 @@
+// `async with`. Upstream counterpart: the statement, as Python/compile.c spells it out.
+#pragma once
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "task/tasks.hpp"
+
+namespace asyncio {
+
+/// The body with what aenter() gave, or the manager itself if it gave nothing; or without an argument.
+template <class Body, class Value> auto call_body(Body& body, Value& value) {
+  if constexpr (std::is_invocable_v<Body&, Value&>) {
+    return body(value);
+  } else {
+    return body();
+  }
+}
+
+template <class Manager> using Entered = typename decltype(std::declval<Manager&>().aenter())::value_type;
+template <class Manager, class Body> using BodyResult = typename decltype(call_body(
+    std::declval<Body&>(),
+    std::declval<
+        std::conditional_t<std::is_void_v<Entered<Manager>>, Manager, Stored<Entered<Manager>>>&>()))::value_type;
+
+/// co_await manager.aenter(), the body, manager.aexit(exception or null), which returns true to swallow the exception:
+/// the value is then R{}, else the body's. An lvalue manager is held by reference. asyncio: the statement `async with`
+template <class Manager, class Body, class R = BodyResult<std::remove_reference_t<Manager>, Body>>
+Coroutine<R> async_with_(Manager manager, Body body) {
+  std::exception_ptr exception;
+  std::optional<Stored<R>> result;
+  const auto run_body = [&](auto& value) -> Coroutine<void> {
+    try {
+      if constexpr (std::is_void_v<R>) {
+        co_await call_body(body, value);
+      } else {
+        result.emplace(co_await call_body(body, value));
+      }
+    } catch (...) {
+      exception = std::current_exception();
+    }
+  };
+  if constexpr (std::is_void_v<Entered<std::remove_reference_t<Manager>>>) {
+    co_await manager.aenter();
+    co_await run_body(manager);
+  } else {
+    auto value = co_await manager.aenter();
+    co_await run_body(value);
+  }
+  const bool swallowed = co_await manager.aexit(exception);
+  if (exception && !swallowed) std::rethrow_exception(exception);
+  if constexpr (!std::is_void_v<R>) co_return result ? *std::move(result) : R{};
+}
+
+template <class Manager, class Body> auto async_with(Manager&& manager, Body body) {
+  return async_with_<Manager, Body>(std::forward<Manager>(manager), std::move(body));
+}
+
+}  // namespace asyncio
