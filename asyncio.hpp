@@ -9,6 +9,7 @@
 #include "selectors/selectors.hpp"
 #include "task/async_with.hpp"
 #include "task/coroutines.hpp"
+#include "task/graph.hpp"
 #include "task/locks.hpp"
 #include "task/queues.hpp"
 #include "task/runners.hpp"

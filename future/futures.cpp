@@ -1,5 +1,6 @@
 #include "future/futures.hpp"
 
+#include <algorithm>
 #include <iostream>
 
 namespace asyncio {
@@ -74,7 +75,7 @@ void DoneCallback::future_done(const AnyFuture& future) noexcept {
   unlink();
 }
 
-CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback) {
+CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, AnyFuture awaiter) {
   static constinit std::atomic<std::uint64_t> last_id = 0;
   callback->id_ = CallbackId{++last_id};
   if (done()) {
@@ -82,9 +83,19 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback) {
     get_loop().call_soon_handle(callback);
   } else {
     if (anchor_->loop) anchor_->loop->pending_callbacks_.push_back(*callback);
+    callback->awaiter_ = std::move(awaiter);
     callbacks_.push_back(callback);
   }
   return callback->id_;
+}
+
+std::vector<AnyFuture> FutureState::awaited_by() const {
+  std::vector<AnyFuture> tasks;
+  for (HandleState* handle = callbacks_.first(); handle; handle = HandleQueue::next(handle)) {
+    AnyFuture task = static_cast<PendingHandle&>(*handle).awaiter();
+    if (task && std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(std::move(task));
+  }
+  return tasks;
 }
 
 std::size_t FutureState::remove_done_callback(CallbackId id) {

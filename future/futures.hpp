@@ -21,6 +21,7 @@ class DoneCallback : public PendingHandle {
  public:
   CallbackId id() const noexcept { return id_; }
   void future_done(const AnyFuture& future) noexcept override;
+  AnyFuture awaiter() const noexcept override { return awaiter_; }
 
  protected:
   AnyFuture future_;  // null until it is done: no cycle of references
@@ -28,6 +29,7 @@ class DoneCallback : public PendingHandle {
  private:
   friend class FutureState;
   CallbackId id_{};
+  AnyFuture awaiter_;
 };
 
 /// A future, the object: everything that does not depend on the type of the result. asyncio: futures.Future
@@ -65,11 +67,14 @@ class FutureState : public Counted {
   void set_result();
 
   /// asyncio: futures.Future.add_done_callback
-  CallbackId add_done_callback(const Ref<DoneCallback>& callback);
+  CallbackId add_done_callback(const Ref<DoneCallback>& callback, AnyFuture awaiter = {});
   /// asyncio: futures.Future.remove_done_callback
   std::size_t remove_done_callback(CallbackId id);
   /// A task that waits; it is not listed as a callback that must end with the loop, for it is listed itself.
   void add_waiter(Ref<HandleState> task) noexcept { callbacks_.push_back(std::move(task)); }
+
+  /// The tasks that wait for it. asyncio: futures.Future._asyncio_awaited_by
+  std::vector<AnyFuture> awaited_by() const;
 
   /// asyncio: base_futures._future_repr
   virtual std::string repr() const;
@@ -188,8 +193,8 @@ inline FutureState* AnyFuture::state() const noexcept { return static_cast<Futur
 inline bool AnyFuture::done() const { return state()->done(); }
 inline bool AnyFuture::cancelled() const { return state()->cancelled(); }
 
-template <class F> CallbackId AnyFuture::add_done_callback(F f) const {
-  return state()->add_done_callback(make_ref<DoneCallbackOf<F, AnyFuture>>(std::move(f)));
+template <class F> CallbackId AnyFuture::add_done_callback(F f, AnyFuture awaiter) const {
+  return state()->add_done_callback(make_ref<DoneCallbackOf<F, AnyFuture>>(std::move(f)), std::move(awaiter));
 }
 
 template <class T> Future<T> EventLoop::create_future() { return Future<T>(*this); }

@@ -65,6 +65,8 @@ void TimerHandleState::cancel_callback() noexcept {
   HandleState::cancel_callback();
 }
 
+AnyFuture PendingHandle::awaiter() const noexcept { return AnyFuture(); }
+
 void PendingHandle::end_with_loop() noexcept {
   const Ref<HandleState> self(this);
   cancel_callback();

@@ -137,6 +137,8 @@ class PendingHandle : public HandleState, public Link {
  public:
   /// What it waits for is done.
   virtual void future_done(const AnyFuture&) noexcept {}
+  /// The task that waits through it, if one is known.
+  virtual AnyFuture awaiter() const noexcept;
   /// The loop is closed: give up, releasing whatever is held.
   virtual void end_with_loop() noexcept;
 };
@@ -213,8 +215,8 @@ class AnyFuture {
   /// Raises InvalidStateError while pending, CancelledError when cancelled; null when there is a result.
   std::exception_ptr exception() const;
   bool cancel(std::string message = {}) const;
-  /// f(AnyFuture) will be called by call_soon when the future is done.
-  template <class F> CallbackId add_done_callback(F f) const;
+  /// f(AnyFuture) will be called by call_soon when the future is done. `awaiter` is the task that waits in this way.
+  template <class F> CallbackId add_done_callback(F f, AnyFuture awaiter = {}) const;
   std::size_t remove_done_callback(CallbackId id) const;
   EventLoop& get_loop() const;
   /// "<Future pending>", "<Task finished name='Task-1'>" …

@@ -19,7 +19,7 @@ void TaskGroup::add(const AnyTask& task) {
     on_task_done(task);
   };
   if (task.done()) return on_task_done(task);
-  tasks_.emplace(number, Member{task, task.add_done_callback(done)});
+  tasks_.emplace(number, Member{task, task.add_done_callback(done, parent_task_)});
 }
 
 Coroutine<void> TaskGroup::aenter() {

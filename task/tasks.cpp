@@ -154,12 +154,43 @@ void TaskState::end_with_loop() noexcept {
 
 std::string TaskState::details() const {
   std::string text = " name='" + get_name() + "'";
-  if (const Frame* frame = coro_.frame(); frame && frame->where.line() != 0) {
-    text += std::string(" coro=<") + frame->where.function_name() + " at " + frame->where.file_name() + ":" +
-            std::to_string(frame->where.line()) + ">";
+  if (const std::vector<StackEntry> stack = get_stack(); !stack.empty()) {
+    text += " coro=<" + stack[0].function + "() at " + stack[0].file + ":" + std::to_string(stack[0].line) + ">";
   }
   if (fut_waiter_) text += " wait_for=" + fut_waiter_.repr();
   return text;
+}
+
+// Compilers spell a coroutine "Coroutine<int> f(int)" or "void f(f(int)::_Z1fi.Frame*)": both become "f".
+static std::string function_name(std::string text) {
+  int depth = 0;
+  std::size_t start = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    depth += (text[i] == '<') - (text[i] == '>');
+    if (depth == 0 && text[i] == ' ') start = i + 1;
+    if (depth == 0 && text[i] == '(' && i > start) return text.substr(start, i - start);
+  }
+  return text;
+}
+
+std::vector<StackEntry> TaskState::get_stack() const {
+  std::vector<StackEntry> stack;
+  for (const Frame* frame = coro_.frame(); frame && frame->where.line() != 0;) {
+    const std::source_location& at = frame->where;
+    stack.push_back({function_name(at.function_name()), at.file_name(), at.line()});
+    frame = frame->cr_await ? frame->cr_await->frame() : nullptr;
+  }
+  return stack;
+}
+
+// asyncio: base_tasks._task_print_stack
+void TaskState::print_stack(std::ostream& os) const {
+  const std::vector<StackEntry> stack = get_stack();
+  os << (stack.empty() ? "No stack for " : "Stack for ") << repr()
+     << (stack.empty() ? "\n" : " (most recent call last):\n");
+  for (const StackEntry& entry : stack) {
+    os << "  File \"" << entry.file << "\", line " << entry.line << ", in " << entry.function << "\n";
+  }
 }
 
 std::vector<AnyTask> AnyTask::all(EventLoop& loop) {

@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,13 @@
 namespace asyncio {
 
 class AnyTask;
+
+/// One suspended coroutine of a task, and the await in which it is. asyncio: graph.FrameCallGraphEntry
+struct StackEntry {
+  std::string function;
+  std::string file;
+  unsigned line;
+};
 
 /// A task, the object, but for the type of its result. It is a future, and the handle of its own next step:
 /// stepping allocates nothing. While it is pending it holds a reference to itself: it cannot be lost. Either
@@ -35,6 +43,12 @@ class TaskState : public FutureState, public PendingHandle {
   std::string get_name() const { return name_ ? *name_ : "Task-" + std::to_string(number_); }
   /// asyncio: tasks.Task.set_name
   void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
+
+  /// Where it is suspended, outermost first; empty when it is done. asyncio: tasks.Task.get_stack
+  std::vector<StackEntry> get_stack() const;
+  /// asyncio: tasks.Task.print_stack
+  void print_stack(std::ostream& os) const;
+  AnyFuture awaiter() const noexcept override { return AnyFuture(const_cast<TaskState*>(this)); }
 
   /// asyncio: tasks.Task.set_result
   void check_settable(const char* method) const override;
@@ -102,6 +116,10 @@ template <class Derived> class TaskMethods {
   std::string get_name() const { return task().get_name(); }
   /// asyncio: tasks.Task.set_name
   void set_name(std::string name) const { task().set_name(std::move(name)); }
+  /// Where it is suspended: function, file and line of every await, outermost first. asyncio: tasks.Task.get_stack
+  std::vector<StackEntry> get_stack() const { return task().get_stack(); }
+  /// asyncio: tasks.Task.print_stack
+  void print_stack(std::ostream& os = std::cerr) const { task().print_stack(os); }
 
  private:
   TaskState& task() const { return static_cast<TaskState&>(*static_cast<const Derived*>(this)->state()); }
@@ -166,6 +184,11 @@ template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
 /// The task that runs now, or null; by default of the running loop, RuntimeError if there is none.
 /// asyncio: tasks.current_task
 inline AnyTask current_task(EventLoop& loop = get_running_loop()) { return AnyTask::current(loop); }
+/// The same, and null also if no loop runs.
+inline AnyTask current_task_or_null() {
+  EventLoop* loop = get_running_loop_or_null();
+  return loop ? current_task(*loop) : AnyTask();
+}
 /// The tasks that are not done. asyncio: tasks.all_tasks
 inline std::vector<AnyTask> all_tasks(EventLoop& loop = get_running_loop()) { return AnyTask::all(loop); }
 

@@ -19,7 +19,8 @@ void GatheringState::start() {
     if (child.done()) {
       done_already.push_back(child);
     } else {
-      child.add_done_callback([this, self = AnyFuture(this)](const AnyFuture& done) { child_done(done); });
+      child.add_done_callback([this, self = AnyFuture(this)](const AnyFuture& done) { child_done(done); },
+                              current_task_or_null());
     }
   }
   for (const AnyFuture& child : done_already) child_done(child);
@@ -69,7 +70,7 @@ Coroutine<void> wait_until(std::vector<AnyFuture> futures, WaitOptions options) 
     if (enough || (return_when == FIRST_EXCEPTION && !future.cancelled() && future.exception())) waiting->release();
   };
   std::vector<CallbackId> callbacks;
-  for (const AnyFuture& future : futures) callbacks.push_back(future.add_done_callback(on_completion));
+  for (const AnyFuture& future : futures) callbacks.push_back(future.add_done_callback(on_completion, current_task()));
   const Finally remove_callbacks([&] {
     waiting->timeout_handle.cancel();
     for (std::size_t i = 0; i < callbacks.size(); ++i) futures[i].remove_done_callback(callbacks[i]);
@@ -80,9 +81,10 @@ Coroutine<void> wait_until(std::vector<AnyFuture> futures, WaitOptions options) 
 // asyncio: tasks._cancel_and_wait
 Coroutine<void> cancel_and_wait(AnyFuture future) {
   const Future<void> waiter = get_running_loop().create_future();
-  const CallbackId callback = future.add_done_callback([waiter](const AnyFuture&) {
+  const auto release_waiter = [waiter](const AnyFuture&) {
     if (!waiter.done()) waiter.set_result();
-  });
+  };
+  const CallbackId callback = future.add_done_callback(release_waiter, current_task());
   const Finally remove_callback([&] { future.remove_done_callback(callback); });
   future.cancel();
   co_await waiter;
