@@ -1,8 +1,11 @@
 #include "loop/base_events.hpp"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <iostream>
 
 namespace asyncio {
@@ -14,6 +17,12 @@ constexpr std::size_t MIN_SCHEDULED_TIMER_HANDLES = 100;
 constexpr double MIN_CANCELLED_TIMER_HANDLES_FRACTION = 0.5;
 constexpr double MAXIMUM_SELECT_TIMEOUT = 24 * 3600;
 constexpr double CLOCK_RESOLUTION = 1e-9;
+
+std::ptrdiff_t number_of_threads() {
+  std::error_code error;
+  const std::filesystem::directory_iterator threads("/proc/self/task", error);
+  return error ? 2 : std::distance(begin(threads), end(threads));  // unknown: assume that there are others
+}
 
 bool debug_by_environment() noexcept {
   const char* value = std::getenv("ASYNCIO_DEBUG");
@@ -137,8 +146,20 @@ void EventLoop::drop_cancelled_timers() {
 
 std::optional<double> EventLoop::select_timeout() const {
   if (!ready_.empty() || stopping_) return 0.0;
+  if (scheduled_.empty() && debug_) check_can_be_woken();
   if (scheduled_.empty()) return std::nullopt;
   return std::clamp(scheduled_.front().when - time(), 0.0, MAXIMUM_SELECT_TIMEOUT);
+}
+
+// Debug mode only: where upstream would hang, say why. Another thread or a signal may still wake the loop.
+void EventLoop::check_can_be_woken() const {
+  const bool by_signal = std::ranges::any_of(signal_handlers_, [](const auto& entry) { return entry.first != SIGINT; });
+  if (pending_tasks_.empty() || !callbacks_.empty() || by_signal || number_of_threads() > 1) return;
+  std::string message = "Deadlock: nothing can ever wake this loop. These tasks wait for ever:";
+  for (const PendingHandle* task = pending_tasks_.next(); task; task = pending_tasks_.next(task)) {
+    message += "\n  " + task->repr();
+  }
+  throw RuntimeError(message);
 }
 
 void EventLoop::queue_due_timers() {

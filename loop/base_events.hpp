@@ -160,6 +160,7 @@ class EventLoop {
   void run_once();
   void drop_cancelled_timers();
   std::optional<double> select_timeout() const;
+  void check_can_be_woken() const;
   void process_events(std::span<const selectors::SelectorEvent> events);
   void queue_due_timers();
   void run_ready();
