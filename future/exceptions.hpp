@@ -49,7 +49,7 @@ struct BrokenBarrierError : Error {
   using Error::Error;
 };
 
-/// Several errors at once. asyncio: taskgroups.BaseExceptionGroup
+/// Several errors at once. asyncio: builtins.BaseExceptionGroup
 class ExceptionGroup : public Error {
  public:
   ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions)

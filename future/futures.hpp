@@ -73,7 +73,7 @@ class FutureState : public Counted {
   /// A task that waits; it is not listed as a callback that must end with the loop, for it is listed itself.
   void add_waiter(Ref<HandleState> task) noexcept { callbacks_.push_back(std::move(task)); }
 
-  /// The tasks that wait for it. asyncio: futures.Future._asyncio_awaited_by
+  /// The tasks that wait for it. asyncio: futures.future_add_to_awaited_by
   std::vector<AnyFuture> awaited_by() const;
 
   /// asyncio: base_futures._future_repr

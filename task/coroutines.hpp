@@ -51,7 +51,7 @@ class CoroutineBase {
   /// genobject.c coro.send
   std::optional<AnyFuture> send();
   /// The same, with an exception that appears at the await; a body that never started never runs.
-  /// asyncio: genobject.c coro.throw
+  /// asyncio: genobject.c gen_throw
   std::optional<AnyFuture> throw_(std::exception_ptr exception);
   /// The body has returned or thrown, or the coroutine was moved from or awaited.
   bool done() const noexcept { return !frame_ || frame_->handle.done(); }
