@@ -130,12 +130,18 @@ void FutureState::report(std::string message, std::exception_ptr exception) noex
   }
 }
 
-std::string FutureState::repr() const {
+const char* FutureState::state_name() const noexcept {
   static constexpr const char* NAMES[] = {"pending", "cancelled", "finished"};
-  std::string text = std::string("<") + class_name() + " " + NAMES[static_cast<int>(state_)] + details();
+  return NAMES[static_cast<int>(state_)];
+}
+
+std::string FutureState::repr() const {
+  std::string text = std::string("<") + class_name() + " " + state_name() + details();
   if (state_ == State::finished && exception_) text += " exception=" + describe(exception_);
   return text + ">";
 }
+
+void AnyFuture::throw_null() { throw RuntimeError("there is no future: this reference is null, or was moved from"); }
 
 // asyncio: base_events._run_until_complete_cb
 static void run_until_complete_cb(const AnyFuture& future) {
@@ -162,10 +168,10 @@ void EventLoop::run_until_done(const AnyFuture& future, bool new_task) {
   if (!future.done()) throw RuntimeError("Event loop stopped before Future completed.");
 }
 
-bool AnyFuture::cancel(std::string message) const { return state()->cancel(std::move(message)); }
-std::exception_ptr AnyFuture::exception() const { return state()->exception(); }
-EventLoop& AnyFuture::get_loop() const { return state()->get_loop(); }
-std::size_t AnyFuture::remove_done_callback(CallbackId id) const { return state()->remove_done_callback(id); }
+bool AnyFuture::cancel(std::string message) const { return checked().cancel(std::move(message)); }
+std::exception_ptr AnyFuture::exception() const { return checked().exception(); }
+EventLoop& AnyFuture::get_loop() const { return checked().get_loop(); }
+std::size_t AnyFuture::remove_done_callback(CallbackId id) const { return checked().remove_done_callback(id); }
 std::string AnyFuture::repr() const { return state_ ? state()->repr() : "<Future null>"; }
 
 }  // namespace asyncio

@@ -79,7 +79,9 @@ class FutureState : public Counted {
   /// asyncio: base_futures._future_repr
   virtual std::string repr() const;
   virtual const char* class_name() const noexcept { return "Future"; }
+  virtual const char* state_name() const noexcept;
   virtual std::string details() const { return ""; }
+  virtual TaskState* as_task() noexcept { return nullptr; }
   /// The std::optional<Stored<T>> of the subclass.
   virtual void* slot() noexcept = 0;
 
@@ -145,12 +147,12 @@ template <class T> class Future : public AnyFuture {
   /// A copy of the value. Raises InvalidStateError while pending, CancelledError, or the exception that was
   /// set. asyncio: futures.Future.result
   T result() const requires(std::is_void_v<T> || std::copy_constructible<T>) {
-    state()->check_result();
+    checked().check_result();
     if constexpr (!std::is_void_v<T>) return *slot();
   }
   /// The same, moved out: the future is to be forgotten afterwards.
   T take_result() const {
-    state()->check_result();
+    checked().check_result();
     if constexpr (!std::is_void_v<T>) return std::move(*slot());
   }
   /// Moved out if it cannot be copied or nobody else holds the future, else a copy.
@@ -164,37 +166,41 @@ template <class T> class Future : public AnyFuture {
   /// InvalidStateError if done; RuntimeError for a task. asyncio: futures.Future.set_result
   template <class... Value> void set_result(Value&&... value) const
       requires(std::is_constructible_v<Stored<T>, Value...> && sizeof...(Value) == !std::is_void_v<T>) {
-    state()->check_settable("set_result");
+    checked().check_settable("set_result");
     slot().emplace(std::forward<Value>(value)...);
-    state()->set_result();
+    checked().set_result();
   }
   /// The same with an exception object or a std::exception_ptr, which must not be null.
   /// asyncio: futures.Future.set_exception
   template <class E> void set_exception(E error) const {
-    state()->check_settable("set_exception");
+    checked().check_settable("set_exception");
     if constexpr (std::convertible_to<E, std::exception_ptr>) {
-      state()->set_exception(std::move(error));
+      checked().set_exception(std::move(error));
     } else {
-      state()->set_exception(std::make_exception_ptr(std::move(error)));
+      checked().set_exception(std::make_exception_ptr(std::move(error)));
     }
   }
   /// f(Future<T>) is called through call_soon when the future is done, also if it is done already.
   /// asyncio: futures.Future.add_done_callback
   template <class F> CallbackId add_done_callback(F f) const {
-    return state()->add_done_callback(make_ref<DoneCallbackOf<F, Future<T>>>(std::move(f)));
+    return checked().add_done_callback(make_ref<DoneCallbackOf<F, Future<T>>>(std::move(f)));
   }
 
  private:
-  std::optional<Stored<T>>& slot() const noexcept { return *static_cast<std::optional<Stored<T>>*>(state()->slot()); }
+  std::optional<Stored<T>>& slot() const noexcept { return *static_cast<std::optional<Stored<T>>*>(checked().slot()); }
 };
 
 inline AnyFuture::AnyFuture(FutureState* state) noexcept : state_(state) {}
 inline FutureState* AnyFuture::state() const noexcept { return static_cast<FutureState*>(state_.get()); }
-inline bool AnyFuture::done() const { return state()->done(); }
-inline bool AnyFuture::cancelled() const { return state()->cancelled(); }
+inline FutureState& AnyFuture::checked() const {
+  if (!state_) throw_null();
+  return *state();
+}
+inline bool AnyFuture::done() const { return checked().done(); }
+inline bool AnyFuture::cancelled() const { return checked().cancelled(); }
 
 template <class F> CallbackId AnyFuture::add_done_callback(F f, AnyFuture awaiter) const {
-  return state()->add_done_callback(make_ref<DoneCallbackOf<F, AnyFuture>>(std::move(f)), std::move(awaiter));
+  return checked().add_done_callback(make_ref<DoneCallbackOf<F, AnyFuture>>(std::move(f)), std::move(awaiter));
 }
 
 template <class T> Future<T> EventLoop::create_future() { return Future<T>(*this); }

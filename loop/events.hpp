@@ -224,8 +224,12 @@ class AnyFuture {
 
   friend bool operator==(const AnyFuture& a, const AnyFuture& b) noexcept { return a.state_ == b.state_; }
   FutureState* state() const noexcept;
+  /// The future; RuntimeError for a null or moved-from reference.
+  FutureState& checked() const;
 
  protected:
+  [[noreturn]] static void throw_null();
+
   Ref<Counted> state_;
 };
 

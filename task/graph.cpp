@@ -10,7 +10,7 @@
 namespace asyncio {
 namespace {
 
-TaskState* as_task(const AnyFuture& future) { return dynamic_cast<TaskState*>(future.state()); }
+TaskState* as_task(const AnyFuture& future) { return future.state()->as_task(); }
 
 std::vector<StackEntry> stack_of(const AnyFuture& future) {  // innermost first
   const TaskState* task = as_task(future);

@@ -47,10 +47,10 @@ Runner::~Runner() {
   }
 }
 
-void Runner::check_can_run() {
-  if (get_running_loop_or_null()) {
-    throw RuntimeError("asyncio.run() cannot be called from a running event loop: co_await the coroutine instead");
-  }
+void Runner::check_can_run(const char* caller) {
+  if (!get_running_loop_or_null()) return;
+  throw RuntimeError(std::string(caller) +
+                     " cannot be called from a running event loop: co_await the coroutine instead");
 }
 
 EventLoop& Runner::get_loop() {
@@ -75,18 +75,25 @@ void Runner::lazy_init() {
 }
 
 void Runner::run_task(const AnyTask& task) {
-  const bool handle_sigint = in_main_thread() && sigint_has_its_default_action();
-  if (handle_sigint) loop_->add_signal_handler(SIGINT, [this, task] { on_sigint(task); });
+  Ref<HandleState> handler;
+  if (in_main_thread() && sigint_has_its_default_action()) {
+    handler = make_handle([this, task] { on_sigint(task); });
+    loop_->add_signal_handle(SIGINT, handler);
+  }
   const Finally restore([&] {
-    if (handle_sigint) loop_->remove_signal_handler(SIGINT);
+    const auto current = loop_->signal_handlers_.find(SIGINT);  // main may have put its own in its place
+    if (handler && current != loop_->signal_handlers_.end() && current->second == handler) {
+      loop_->remove_signal_handler(SIGINT);
+    }
   });
   interrupt_count_ = 0;
-  loop_->run_until_done(task, false);
+  loop_->run_until_done(task, true);
   if (task.cancelled() && interrupt_count_ > 0 && task.uncancel() == 0) throw KeyboardInterrupt();
 }
 
 // asyncio: runners.Runner._on_sigint
 void Runner::on_sigint(const AnyTask& main_task) {
+  if (main_task.cancelled()) return;  // it was on its way before the loop heard of the signal
   if (++interrupt_count_ == 1 && !main_task.done()) {
     main_task.cancel();
     return;

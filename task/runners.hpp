@@ -15,6 +15,8 @@ struct RunnerOptions {
   std::unique_ptr<EventLoop> (*loop_factory)() = nullptr;  // default: new_event_loop, set as this thread's loop
 };
 
+template <class T> T run(Coroutine<T> main, RunnerOptions options = {});
+
 /// Several coroutines, one after the other, on one loop. The loop is made when it is first needed. In the
 /// main thread SIGINT cancels the running coroutine, and becomes a KeyboardInterrupt if that ends it; the
 /// second SIGINT is one at once. asyncio: runners.Runner
@@ -29,7 +31,7 @@ class Runner {
   /// Runs until the coroutine returns; its result is moved out, its exception raised. RuntimeError if a loop
   /// runs in this thread or the runner is closed. asyncio: runners.Runner.run
   template <class T> T run(Coroutine<T> coroutine) {
-    check_can_run();
+    check_can_run("Runner.run()");
     const Task<T> task = get_loop().create_task(std::move(coroutine));
     run_task(task);
     return task.take_result();
@@ -43,7 +45,8 @@ class Runner {
  private:
   enum class State { created, initialized, closed };
 
-  static void check_can_run();
+  static void check_can_run(const char* caller);
+  template <class T> friend T run(Coroutine<T> main, RunnerOptions options);
   void lazy_init();
   void run_task(const AnyTask& task);
   void on_sigint(const AnyTask& main_task);
@@ -57,7 +60,8 @@ class Runner {
 
 /// Makes a loop, runs the coroutine, cancels what it left, closes the loop. RuntimeError if a loop runs in
 /// this thread. asyncio: runners.run
-template <class T> T run(Coroutine<T> main, RunnerOptions options = {}) {
+template <class T> T run(Coroutine<T> main, RunnerOptions options) {
+  Runner::check_can_run("asyncio.run()");
   Runner runner(options);
   if constexpr (std::is_void_v<T>) {
     runner.run(std::move(main));

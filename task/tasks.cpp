@@ -40,15 +40,19 @@ Ref<HandleState> TaskState::next_step() noexcept {
 
 bool TaskState::cancel(std::string message) {
   if (done()) return FutureState::cancel();
-  ++num_cancels_requested_;
-  if (fut_waiter_ && fut_waiter_.cancel(message)) {
-    // It stays our fut_waiter_: it may be a task that swallows the cancellation, and have to be cancelled
-    // again.
-    return true;
+  // A task that waits for a task passes the call on: a loop, for the chain may be long.
+  TaskState* task = this;
+  for (;;) {
+    ++task->num_cancels_requested_;
+    TaskState* next = task->fut_waiter_ ? task->fut_waiter_.state()->as_task() : nullptr;
+    if (!next || next->done()) break;
+    task = next;
   }
+  // If that works it stays the fut_waiter_: it may swallow the cancellation, and have to be cancelled again.
+  if (task->fut_waiter_ && task->fut_waiter_.cancel(message)) return true;
   // The next step is scheduled already: it will throw.
-  must_cancel_ = true;
-  exception_ = message.empty() ? nullptr : std::make_exception_ptr(CancelledError(std::move(message)));
+  task->must_cancel_ = true;
+  task->exception_ = message.empty() ? nullptr : std::make_exception_ptr(CancelledError(std::move(message)));
   return true;
 }
 
@@ -152,12 +156,21 @@ void TaskState::end_with_loop() noexcept {
   end();
 }
 
+const char* TaskState::state_name() const noexcept {
+  return cancelling() > 0 && !done() ? "cancelling" : FutureState::state_name();
+}
+
 std::string TaskState::details() const {
   std::string text = " name='" + get_name() + "'";
   if (const std::vector<StackEntry> stack = get_stack(); !stack.empty()) {
     text += " coro=<" + stack[0].function + "() at " + stack[0].file + ":" + std::to_string(stack[0].line) + ">";
   }
-  if (fut_waiter_) text += " wait_for=" + fut_waiter_.repr();
+  if (TaskState* task = fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr) {
+    text += " wait_for=<Task " + std::string(task->state_name()) + " name='" + task->get_name() +
+            "'>";  // not all it waits for
+  } else if (fut_waiter_) {
+    text += " wait_for=" + fut_waiter_.repr();
+  }
   return text;
 }
 

@@ -55,6 +55,8 @@ class TaskState : public FutureState, public PendingHandle {
   /// asyncio: base_tasks._task_repr
   std::string repr() const override { return FutureState::repr(); }
   const char* class_name() const noexcept override { return "Task"; }
+  const char* state_name() const noexcept override;
+  TaskState* as_task() noexcept override { return this; }
 
   CoroutineBase coro_;
   bool log_destroy_pending_ = true;
@@ -122,7 +124,7 @@ template <class Derived> class TaskMethods {
   void print_stack(std::ostream& os = std::cerr) const { task().print_stack(os); }
 
  private:
-  TaskState& task() const { return static_cast<TaskState&>(*static_cast<const Derived*>(this)->state()); }
+  TaskState& task() const { return static_cast<TaskState&>(static_cast<const Derived*>(this)->checked()); }
 };
 
 /// A reference to a task of any result type, or null.
