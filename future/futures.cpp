@@ -82,7 +82,9 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, Any
     callback->future_done(AnyFuture(this));
     get_loop().call_soon_handle(callback);
   } else {
-    if (anchor_->loop) anchor_->loop->pending_callbacks_.push_back(*callback);
+    EventLoop& loop = get_loop();
+    loop.check_closed();  // a callback that nothing will ever end could be a cycle for ever
+    loop.pending_callbacks_.push_back(*callback);
     callback->awaiter_ = std::move(awaiter);
     callbacks_.push_back(callback);
   }
@@ -99,12 +101,13 @@ std::vector<AnyFuture> FutureState::awaited_by() const {
 }
 
 std::size_t FutureState::remove_done_callback(CallbackId id) {
-  return callbacks_.remove_if([id](HandleState& handle) {
+  const HandleQueue removed = callbacks_.extract_if([id](HandleState& handle) {
     auto* callback = dynamic_cast<DoneCallback*>(&handle);
     if (!callback || callback->id() != id) return false;
     callback->unlink();
     return true;
   });
+  return removed.size();
 }
 
 void FutureState::abandon() noexcept {

@@ -164,10 +164,15 @@ template <class T> class Future : public AnyFuture {
     }
   }
   /// InvalidStateError if done; RuntimeError for a task. asyncio: futures.Future.set_result
-  template <class... Value> void set_result(Value&&... value) const
-      requires(std::is_constructible_v<Stored<T>, Value...> && sizeof...(Value) == !std::is_void_v<T>) {
+  template <class U = T> void set_result(U&& value) const
+      requires(!std::is_void_v<T> && std::is_constructible_v<Stored<T>, U>) {
     checked().check_settable("set_result");
-    slot().emplace(std::forward<Value>(value)...);
+    slot().emplace(std::forward<U>(value));
+    checked().set_result();
+  }
+  void set_result() const requires std::is_void_v<T> {
+    checked().check_settable("set_result");
+    slot().emplace();
     checked().set_result();
   }
   /// The same with an exception object or a std::exception_ptr, which must not be null.

@@ -97,9 +97,18 @@ void EventLoop::close() {
 
 // Destructors of what is dropped here may run any code: the loop is closed already and answers with an error.
 void EventLoop::end_pending() {
-  ready_.clear();
-  for (const Scheduled& entry : std::exchange(scheduled_, {})) entry.handle->scheduled_ = false;
-  std::exchange(callbacks_, {}).clear();
+  const auto drop = [](const Ref<HandleState>& handle) {  // also what refers to its own handle
+    if (handle) handle->cancel_callback();
+  };
+  while (!ready_.empty()) drop(ready_.pop_front());
+  for (const Scheduled& timer : std::exchange(scheduled_, {})) {
+    timer.handle->scheduled_ = false;
+    drop(timer.handle);
+  }
+  for (const auto& [fd, callbacks] : std::exchange(callbacks_, {})) {
+    drop(callbacks.reader);
+    drop(callbacks.writer);
+  }
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
 }

@@ -73,6 +73,11 @@ class HandleQueue {
   HandleQueue() = default;
   HandleQueue(HandleQueue&& other) noexcept
       : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
+  HandleQueue& operator=(HandleQueue&& other) noexcept {
+    std::swap(first_, other.first_);
+    std::swap(last_, other.last_);
+    return *this;
+  }
   ~HandleQueue() { clear(); }
 
   bool empty() const noexcept { return first_ == nullptr; }
@@ -93,19 +98,19 @@ class HandleQueue {
     node->queued_ = false;
     return Ref<HandleState>::adopt(node);
   }
-  /// Takes out every handle that the predicate matches; returns how many.
-  template <class Predicate> std::size_t remove_if(Predicate matches) {
-    std::size_t removed = 0;
-    HandleQueue all(std::move(*this));
+  /// Takes out, in order, the handles that the predicate matches.
+  template <class Predicate> HandleQueue extract_if(Predicate matches) {
+    HandleQueue all(std::move(*this)), extracted;
     while (!all.empty()) {
       Ref<HandleState> handle = all.pop_front();
-      if (matches(*handle)) {
-        ++removed;
-      } else {
-        push_back(std::move(handle));
-      }
+      (matches(*handle) ? extracted : *this).push_back(std::move(handle));
     }
-    return removed;
+    return extracted;
+  }
+  std::size_t size() const noexcept {  // counts them
+    std::size_t n = 0;
+    for (const HandleState* handle = first(); handle; handle = next(handle)) ++n;
+    return n;
   }
   void clear() noexcept {
     while (!empty()) pop_front();

@@ -87,9 +87,10 @@ void EventLoop::make_self_pipe() {
 
 // asyncio: selector_events.BaseSelectorEventLoop._close_self_pipe
 void EventLoop::close_self_pipe() noexcept {
+  HandleQueue dropped;  // after the lock is released: a destructor may call us
   const std::lock_guard lock(threadsafe_mutex_);
   threadsafe_closed_ = true;
-  threadsafe_.clear();
+  dropped = std::move(threadsafe_);
   ::close(self_pipe_[0]);
   ::close(self_pipe_[1]);
 }

@@ -50,7 +50,7 @@ std::optional<AnyFuture> CoroutineBase::send(Frame*& innermost) {
     }
   }
   outermost.running = false;
-  outermost.rethrow_thrown();
+  if (outermost.exception) std::rethrow_exception(outermost.exception);
   return std::nullopt;
 }
 

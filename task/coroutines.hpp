@@ -38,7 +38,8 @@ class CoroutineBase {
   explicit CoroutineBase(Frame& frame) noexcept : frame_(&frame) {}
   CoroutineBase(CoroutineBase&& other) noexcept : frame_(std::exchange(other.frame_, nullptr)) {}
   CoroutineBase& operator=(CoroutineBase&& other) noexcept {
-    std::swap(frame_, other.frame_);
+    CoroutineBase old(std::move(other));
+    std::swap(frame_, old.frame_);
     return *this;
   }
   /// Destroys the frame, and those of the coroutines it awaits, innermost first.
@@ -172,11 +173,11 @@ template <class T> class Promise final : public PromiseBase {
     handle = std::coroutine_handle<Promise>::from_promise(*this);
     return Coroutine<T>(*this);
   }
-  template <class U> void return_value(U&& value) requires std::is_constructible_v<T, U> {
+  template <class U = T> void return_value(U&& value) requires std::is_constructible_v<T, U> {
     value_.emplace(std::forward<U>(value));
   }
   T take_result() {
-    rethrow_thrown();
+    if (exception) std::rethrow_exception(exception);
     return std::move(*value_);
   }
 
@@ -188,7 +189,9 @@ template <> class Promise<void> final : public PromiseBase {
  public:
   Coroutine<void> get_return_object() noexcept;
   void return_void() noexcept {}
-  void take_result() { rethrow_thrown(); }
+  void take_result() {
+    if (exception) std::rethrow_exception(exception);
+  }
 };
 
 /// What a coroutine function returns. Lazy: the body runs when it is awaited or wrapped in a task. Move-only.
