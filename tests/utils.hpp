@@ -48,6 +48,7 @@ class VirtualSelector : public selectors::BaseSelector {
 class TestLoop : public asyncio::EventLoop {
  public:
   TestLoop() : TestLoop(std::make_unique<VirtualSelector>()) {}
+  ~TestLoop() override { close(); }  // while `caught` can still hear of it
   double time() const override { return selector.now; }
   /// How many iterations the loop has run.
   int iterations() const { return static_cast<int>(selector.timeouts.size()); }

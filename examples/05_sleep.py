@@ -1,0 +1,45 @@
+# sleep: a task that waits costs nothing, so a thousand can wait at the same time.
+# Look at the times: one after the other they add up, together they take as long as the longest.
+import asyncio
+import math
+
+
+async def sleeper(seconds):
+    await asyncio.sleep(seconds)
+    print(f"  slept for {seconds:g} s")
+
+
+async def one_after_the_other():
+    for seconds in (0.3, 0.1, 0.2):
+        await sleeper(seconds)
+
+
+async def together():
+    tasks = [asyncio.create_task(sleeper(seconds)) for seconds in (0.3, 0.1, 0.2)]
+    for task in tasks:
+        await task
+
+
+async def a_thousand():
+    tasks = [asyncio.create_task(asyncio.sleep(0.2)) for i in range(1000)]
+    for task in tasks:
+        await task
+
+
+async def measure(coroutine):
+    start = asyncio.get_running_loop().time()
+    await coroutine
+    elapsed = asyncio.get_running_loop().time() - start
+    print(f"  took {math.floor(elapsed * 10) / 10:g} s")
+
+
+async def tour():
+    print("three sleeps, one after the other:")
+    await measure(one_after_the_other())
+    print("three tasks that sleep at the same time:")
+    await measure(together())
+    print("a thousand tasks that sleep for 0.2 s each:")
+    await measure(a_thousand())
+
+
+asyncio.run(tour())

@@ -1,0 +1,41 @@
+// add_reader: the loop asks the kernel which descriptors are ready, and calls whoever waits for them.
+// Look at the reads: while bytes are left in the pipe, every iteration calls the reader again.
+#include <unistd.h>
+
+#include <iostream>
+#include <string_view>
+
+#include "asyncio.hpp"
+
+int main() {
+  asyncio::EventLoop loop;
+  int ends[2];
+  if (::pipe(ends) != 0) return 1;
+  const int read_end = ends[0], write_end = ends[1];
+
+  const auto on_readable = [&] {
+    char data[6];
+    const auto n = ::read(read_end, data, sizeof data);
+    if (n > 0) {
+      std::cout << "reader: \"" << std::string_view(data, n) << "\"\n";
+    } else {
+      std::cout << "reader: nothing, which means the end: the other side was closed\n";
+      loop.remove_reader(read_end);
+      loop.stop();
+    }
+  };
+  const auto send = [&](std::string_view data) {
+    std::cout << "writer: \"" << data << "\"\n";
+    if (::write(write_end, data.data(), data.size()) < 0) std::cout << "writer: failed\n";
+  };
+
+  loop.add_reader(read_end, on_readable);
+  loop.call_later(0.1, send, "hello, event loop");
+  loop.call_later(0.2, send, "bye");
+  loop.call_later(0.3, ::close, write_end);
+  std::cout << "main: a reader that takes 6 bytes at a time\n";
+
+  loop.run_forever();
+  loop.close();
+  ::close(read_end);
+}

@@ -1,0 +1,35 @@
+# add_reader: the loop asks the kernel which descriptors are ready, and calls whoever waits for them.
+# Look at the reads: while bytes are left in the pipe, every iteration calls the reader again.
+import asyncio
+import os
+
+
+def main():
+    loop = asyncio.new_event_loop()
+    read_end, write_end = os.pipe()
+
+    def on_readable():
+        data = os.read(read_end, 6)
+        if data:
+            print(f'reader: "{data.decode()}"')
+        else:
+            print("reader: nothing, which means the end: the other side was closed")
+            loop.remove_reader(read_end)
+            loop.stop()
+
+    def send(data):
+        print(f'writer: "{data.decode()}"')
+        os.write(write_end, data)
+
+    loop.add_reader(read_end, on_readable)
+    loop.call_later(0.1, send, b"hello, event loop")
+    loop.call_later(0.2, send, b"bye")
+    loop.call_later(0.3, os.close, write_end)
+    print("main: a reader that takes 6 bytes at a time")
+
+    loop.run_forever()
+    loop.close()
+    os.close(read_end)
+
+
+main()

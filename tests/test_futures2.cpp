@@ -1,0 +1,155 @@
+// What futures and tasks tell the exception handler, and how they show themselves, from inside coroutines.
+// Upstream counterpart: Lib/test/test_asyncio/test_futures2.py.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/utils.hpp"
+
+using asyncio::AnyFuture;
+using asyncio::Coroutine;
+using asyncio::Future;
+using asyncio::RuntimeError;
+using asyncio::Task;
+using asyncio::ValueError;
+using test::TestLoop;
+
+namespace {
+
+Coroutine<int> fails(std::string text) {
+  throw ValueError(text);
+  co_return 0;
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+int occurrences(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+// Awaits whatever task it is given later.
+Coroutine<void> awaits_later(std::shared_ptr<std::vector<Task<void>>> tasks, std::size_t which) {
+  co_await asyncio::sleep(0);
+  const Task<void> other = tasks->at(which);
+  co_await other;
+}
+
+// Two tasks, each of which waits for the other.
+std::shared_ptr<std::vector<Task<void>>> make_cycle(TestLoop& loop) {
+  auto tasks = std::make_shared<std::vector<Task<void>>>();
+  tasks->push_back(loop.create_task(awaits_later(tasks, 1), {.name = "ping"}));
+  tasks->push_back(loop.create_task(awaits_later(tasks, 0), {.name = "pong"}));
+  test::run_once(loop, 3);
+  return tasks;
+}
+
+}  // namespace
+
+TEST_CASE("a failed task that is awaited five times raises the same exception, which does not grow",
+          "[futures][test_futures2.test_future_traceback]") {
+  struct Body {
+    static Coroutine<void> run(std::vector<const void*>& seen) {
+      const Task<int> task = asyncio::create_task(fails("42"));
+      for (int i = 0; i < 5; ++i) {
+        try {
+          co_await task;
+        } catch (const ValueError& error) {
+          seen.push_back(&error);
+          if (std::string(error.what()) != "42") throw RuntimeError("the text has changed");
+        }
+      }
+    }
+  };
+  TestLoop loop;
+  std::vector<const void*> seen;
+  loop.run_until_complete(Body::run(seen));
+  CHECK(seen == std::vector<const void*>(5, seen.at(0)));
+}
+
+TEST_CASE("a failed task that nobody holds is reported as soon as it has ended",
+          "[futures][rule-6][test_futures2.test_task_exc_handler_correct_context]") {
+  struct Body {
+    static Coroutine<std::size_t> run(std::vector<asyncio::ExceptionContext>& caught) {
+      asyncio::create_task(fails("nobody looks"));
+      co_await asyncio::sleep(0);
+      co_return caught.size();
+    }
+  };
+  TestLoop loop;
+  auto& caught = loop.catch_exceptions();
+  CHECK(loop.run_until_complete(Body::run(caught)) == 1);
+  REQUIRE(caught.size() == 1);
+  CHECK(caught[0].message == "Task exception was never retrieved");
+  CHECK(asyncio::describe(caught[0].exception) == "std::invalid_argument: nobody looks");
+  CHECK(contains(caught[0].future.repr(), "<Task finished"));
+}
+
+TEST_CASE("a callback that throws is reported in the iteration in which it ran, with its handle",
+          "[futures][rule-6][test_futures2.test_handle_exc_handler_correct_context]") {
+  struct Body {
+    static Coroutine<std::size_t> run(std::vector<asyncio::ExceptionContext>& caught, asyncio::Handle& handle) {
+      handle = asyncio::get_running_loop().call_soon([] { throw ValueError("in a callback"); });
+      co_await asyncio::sleep(0);
+      co_return caught.size();
+    }
+  };
+  TestLoop loop;
+  auto& caught = loop.catch_exceptions();
+  asyncio::Handle handle;
+  CHECK(loop.run_until_complete(Body::run(caught, handle)) == 1);
+  REQUIRE(caught.size() == 1);
+  CHECK(contains(caught[0].message, "Exception in callback"));
+  CHECK(asyncio::describe(caught[0].exception) == "std::invalid_argument: in a callback");
+  CHECK(caught[0].handle == handle);
+  CHECK_FALSE(caught[0].future);
+}
+
+TEST_CASE("a task that waits shows what it waits for", "[futures][test_futures2]") {
+  TestLoop loop;
+  const Future<void> future(loop);
+  struct Body {
+    static Coroutine<void> run(Future<void> future) { co_await future; }
+  };
+  const Task<void> task = loop.create_task(Body::run(future), {.name = "waiter"});
+  CHECK(contains(task.repr(), "<Task pending name='waiter'"));
+  test::run_once(loop);
+  CHECK(contains(task.repr(), "wait_for=<Future pending"));
+  future.set_result();
+  test::run_once(loop);
+  CHECK(contains(task.repr(), "<Task finished name='waiter'"));
+}
+
+TEST_CASE("a task that is its own result's keeper can be shown",
+          "[futures][test_futures2.test_recursive_repr_for_pending_tasks]") {
+  struct Body {
+    static Coroutine<std::vector<asyncio::AnyTask>> run() { co_return asyncio::all_tasks(); }
+  };
+  TestLoop loop;
+  {
+    const Task<std::vector<asyncio::AnyTask>> task = loop.create_task(Body::run());
+    test::run_once(loop);
+    const std::vector<asyncio::AnyTask> all = task.take_result();
+    REQUIRE(all.size() == 1);
+    CHECK(all[0] == task);
+    CHECK(contains(all[0].repr(), "<Task finished"));
+  }
+}
+
+TEST_CASE("two tasks that wait for each other can be shown: the repetition is cut",
+          "[futures][test_futures2.test_recursive_repr_for_pending_tasks]") {
+  TestLoop loop;
+  loop.catch_exceptions();
+  {
+    const auto tasks = make_cycle(loop);
+    const std::string text = tasks->at(0).repr();
+    CHECK(contains(text, "name='ping'"));
+    CHECK(contains(text, "name='pong'"));
+    CHECK(contains(text, "..."));
+    CHECK(occurrences(text, "name='ping'") == 1);
+    loop.close();
+    tasks->clear();
+  }
+}
