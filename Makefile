@@ -21,7 +21,7 @@ LIB          := $(BUILD)/libasyncio.a
 object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
-CATCH_LIBS = $(if $(shell echo '\#include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
+CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
 .PHONY: all demo examples test check bench bench-deps compare wc lint format catch2 clean
 .SECONDARY:

@@ -5,11 +5,6 @@
 
 namespace asyncio {
 
-EventLoop& FutureState::get_loop() const {
-  if (!anchor_->loop) throw RuntimeError("Event loop is closed");
-  return *anchor_->loop;
-}
-
 bool FutureState::cancel(std::string message) {
   log_traceback_ = false;
   if (done()) return false;

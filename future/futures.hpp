@@ -34,13 +34,19 @@ class DoneCallback : public PendingHandle {
 
 /// A future, the object: everything that does not depend on the type of the result. asyncio: futures.Future
 class FutureState : public Counted {
- public:
   enum class State : std::uint8_t { pending, cancelled, finished };
+  // First, for they fit behind the reference count.
+  State state_ = State::pending;
+  bool log_traceback_ = false;  // an exception is set that nobody has looked at
 
+ public:
   explicit FutureState(EventLoop& loop) noexcept : anchor_(loop.anchor_) {}
 
   /// RuntimeError "Event loop is closed" when the loop is gone. asyncio: futures.Future.get_loop
-  EventLoop& get_loop() const;
+  EventLoop& get_loop() const {
+    if (!anchor_->loop) EventLoop::throw_closed();
+    return *anchor_->loop;
+  }
   bool is_of(const EventLoop& loop) const noexcept { return anchor_->loop == &loop; }
 
   /// asyncio: futures.Future.done
@@ -103,8 +109,6 @@ class FutureState : public Counted {
   void schedule_callbacks();
 
   HandleQueue callbacks_;
-  State state_ = State::pending;
-  bool log_traceback_ = false;  // an exception is set that nobody has looked at
 };
 
 /// Base, with the slot for a result of type T.

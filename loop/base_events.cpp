@@ -49,9 +49,7 @@ EventLoop::~EventLoop() {
   anchor_->loop = nullptr;
 }
 
-void EventLoop::check_closed() const {
-  if (closed_) throw RuntimeError("Event loop is closed");
-}
+void EventLoop::throw_closed() { throw RuntimeError("Event loop is closed"); }
 
 void EventLoop::check_running() const {
   if (is_running()) throw RuntimeError("This event loop is already running");
@@ -98,7 +96,7 @@ void EventLoop::close() {
 // Destructors of what is dropped here may run any code: the loop is closed already and answers with an error.
 void EventLoop::end_pending() {
   const auto drop = [](const Ref<HandleState>& handle) {  // also what refers to its own handle
-    if (handle) handle->cancel_callback();
+    if (handle) handle->drop_callback();
   };
   while (!ready_.empty()) drop(ready_.pop_front());
   for (const Scheduled& timer : std::exchange(scheduled_, {})) {
@@ -129,7 +127,7 @@ void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
 // The iteration: the five steps of upstream's _run_once, in its order. asyncio:
 // base_events.BaseEventLoop._run_once
 void EventLoop::run_once() {
-  accept_threadsafe();
+  if (threadsafe_waiting_.load(std::memory_order_relaxed)) accept_threadsafe();
   drop_cancelled_timers();
   process_events(selector_->select(select_timeout()));
   queue_due_timers();
@@ -137,6 +135,7 @@ void EventLoop::run_once() {
 }
 
 void EventLoop::drop_cancelled_timers() {
+  if (timer_cancelled_count_ == 0) return;
   const double scheduled = static_cast<double>(scheduled_.size());
   if (scheduled_.size() > MIN_SCHEDULED_TIMER_HANDLES &&
       static_cast<double>(timer_cancelled_count_) / scheduled > MIN_CANCELLED_TIMER_HANDLES_FRACTION) {

@@ -166,10 +166,17 @@ class EventLoop {
   void run_ready();
   void run_and_time(HandleState& handle);
 
-  void check_closed() const;
+  void check_closed() const {
+    if (closed_) throw_closed();
+  }
+  [[noreturn]] static void throw_closed();
   void check_running() const;
   void check_thread() const;
-  void add_ready(Ref<HandleState> handle) { ready_.push_back(std::move(handle)); }
+  // What another thread called before stands before it. NOTES [threadsafe-inbox]
+  void add_ready(Ref<HandleState> handle) {
+    if (threadsafe_waiting_.load(std::memory_order_relaxed)) accept_threadsafe();
+    ready_.push_back(std::move(handle));
+  }
   void call_soon_handle(Ref<HandleState> handle);
   void schedule(double when, const Ref<TimerHandleState>& handle);
   void add_threadsafe(Ref<HandleState> handle);

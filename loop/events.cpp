@@ -48,7 +48,7 @@ void HandleState::run(EventLoop& loop) {
   const EnterContext entered(context_);
   const Finally stopped([this] {
     running_ = false;
-    if (cancelled_) drop_callback();
+    if (cancelled_ || !repeats_) drop_callback();  // its captures may hold this very handle
   });
   try {
     callback();

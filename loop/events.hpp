@@ -51,19 +51,19 @@ class HandleState : public Counted {
   virtual void released() noexcept { delete this; }
   void unreferenced() noexcept final { released(); }
 
+  // The flags stand first: they fit behind the reference count.
+  bool cancelled_ : 1 = false;
+  bool running_ : 1 = false;
+  bool repeats_ : 1 = false;                            // called more than once: a reader, a writer, a signal handler
+  bool dropped_ : 1 = false;                            // the callback was destroyed
+  bool queued_ : 1 = false;                             // stands in a HandleQueue
+  bool scheduled_ : 1 = false;                          // a timer that stands in the loop's heap
+  Ref<ContextState> context_ = copy_current_context();  // in which the callback runs
+
  private:
   friend class HandleQueue;
   friend class EventLoop;
-
   HandleState* next_ = nullptr;  // the link of the one HandleQueue it stands in
-  bool queued_ : 1 = false;
-  bool cancelled_ : 1 = false;
-  bool running_ : 1 = false;
-
- protected:
-  Ref<ContextState> context_ = copy_current_context();  // in which the callback runs
-  bool scheduled_ : 1 = false;                          // a timer that stands in the loop's heap
-  bool dropped_ : 1 = false;                            // the callback was destroyed
 };
 
 /// First in, first out, linked through the handles themselves: queueing allocates nothing. Each one counts as

@@ -25,7 +25,7 @@ struct Drain {
 void* pool_grow(std::size_t size) {
   static thread_local Drain drain;
   (void)drain;
-  return ::operator new((size + Pool::STEP - 1) / Pool::STEP * Pool::STEP);
+  return ::operator new(Pool::class_of(size) * Pool::STEP + 8);
 }
 
 #endif

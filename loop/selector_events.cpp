@@ -44,8 +44,9 @@ void EventLoop::add_callback(int fd, unsigned event, Ref<HandleState> handle) {
     return add_callback(fd, event, std::move(handle));
   }
   Ref<HandleState>& slot = event == EVENT_READ ? callbacks.reader : callbacks.writer;
-  if (slot) slot->cancel_callback();
-  slot = std::move(handle);
+  handle->repeats_ = true;
+  const Ref<HandleState> replaced = std::exchange(slot, std::move(handle));
+  if (replaced) replaced->cancel_callback();  // last: what it captured may call us when it dies
 }
 
 bool EventLoop::remove_callback(int fd, unsigned event) {
@@ -54,7 +55,6 @@ bool EventLoop::remove_callback(int fd, unsigned event) {
   Callbacks& callbacks = position->second;
   const Ref<HandleState> removed = std::move(event == EVENT_READ ? callbacks.reader : callbacks.writer);
   if (!removed) return false;
-  removed->cancel_callback();
   try {
     if (const unsigned left = selector_->get_key(fd).events & ~event) {
       selector_->modify(fd, left, &callbacks);
@@ -65,6 +65,7 @@ bool EventLoop::remove_callback(int fd, unsigned event) {
   } catch (const OSError&) {
     forget_callbacks(fd);  // closed without a word to us: what waited for the other event waits in vain
   }
+  removed->cancel_callback();
   return true;
 }
 
@@ -119,10 +120,9 @@ void EventLoop::add_threadsafe(Ref<HandleState> handle) {
 }
 
 void EventLoop::accept_threadsafe() {
-  if (!threadsafe_waiting_.load(std::memory_order_relaxed)) return;
   const std::lock_guard lock(threadsafe_mutex_);
   threadsafe_waiting_ = false;
-  while (!threadsafe_.empty()) add_ready(threadsafe_.pop_front());
+  while (!threadsafe_.empty()) ready_.push_back(threadsafe_.pop_front());
 }
 
 }  // namespace asyncio

@@ -43,9 +43,9 @@ void EventLoop::add_signal_handle(int signum, Ref<HandleState> handle) {
   if (!in_main_thread()) throw RuntimeError("signal handlers can be added in the main thread only");
   arrivals[signum].wakeup_fd = self_pipe_[1];
   set_action(signum, on_signal);
-  Ref<HandleState>& slot = signal_handlers_[signum];
-  if (slot) slot->cancel_callback();
-  slot = std::move(handle);
+  handle->repeats_ = true;
+  const Ref<HandleState> replaced = std::exchange(signal_handlers_[signum], std::move(handle));
+  if (replaced) replaced->cancel_callback();
 }
 
 bool EventLoop::remove_signal_handler(int signum) {

@@ -31,15 +31,15 @@ timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be la
 // Calls wait_for(seconds) until something is ready or the time is over. A signal handler that interrupts the
 // call does not shorten the wait: it goes on with the time that is left (PEP 475).
 template <class WaitFor> int wait_until_ready(const char* what, std::optional<double> timeout, WaitFor wait_for) {
-  const double deadline = timeout && *timeout > 0 ? monotonic() + *timeout : 0;
-  double left = timeout ? std::max(*timeout, 0.0) : LONGEST_WAIT;
+  const bool forever = !timeout;
+  double left = forever ? LONGEST_WAIT : *timeout > 0 ? *timeout : 0;
+  const double deadline = forever || left == 0 ? 0 : monotonic() + left;
   for (;;) {
     const int n = wait_for(std::min(left, LONGEST_WAIT));
     if (n > 0) return n;
     if (n < 0 && errno != EINTR) throw_errno(what);
-    if (timeout) left = deadline == 0 ? 0 : deadline - monotonic();
-    if (n == 0 && left <= 0) return 0;
-    left = std::max(left, 0.0);
+    if (deadline != 0) left = std::max(deadline - monotonic(), 0.0);
+    if (n == 0 && left == 0) return 0;
   }
 }
 
@@ -79,7 +79,7 @@ std::span<const PolledEvent> Poll::wait(std::optional<double> timeout) {
   return ready_;
 }
 
-Epoll::Epoll() : epfd_(::epoll_create1(EPOLL_CLOEXEC)) {
+Epoll::Epoll() : epfd_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(1) {
   if (epfd_ < 0) throw_errno("epoll_create1");
 }
 
@@ -104,6 +104,7 @@ void Epoll::add(int fd, unsigned events) {
   ++generation_;
   control(EPOLL_CTL_ADD, fd, events);
   if (registrations_.size() <= static_cast<std::size_t>(fd)) registrations_.resize(fd + 1);
+  buffer_.resize(registrations_.size());  // one call reports every descriptor that is ready
   registrations_[fd] = {events, generation_};
 }
 
@@ -121,17 +122,26 @@ void Epoll::remove(int fd) noexcept {
 }
 
 std::span<const PolledEvent> Epoll::wait(std::optional<double> timeout) {
-  buffer_.resize(std::max<std::size_t>(registrations_.size(), 1));  // room for all: one call reports every ready fd
-  const auto wait_for = [this](double seconds) {
-    const int size = static_cast<int>(buffer_.size());
-    if (seconds == 0) return ::epoll_wait(epfd_, buffer_.data(), size, 0);
-    const timespec limit = to_timespec(seconds);
-    const int n = ::epoll_pwait2(epfd_, buffer_.data(), size, &limit, nullptr);
-    if (n >= 0 || errno != ENOSYS) return n;  // before Linux 5.11, and under valgrind: milliseconds
-    return ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
-  };
-  const int n = wait_until_ready("epoll_wait", timeout, wait_for);
   ready_.clear();
+  const int size = static_cast<int>(buffer_.size());
+  wait_until_ready("epoll_wait", timeout, [&](double seconds) {
+    int n;
+    if (seconds == 0) {
+      n = ::epoll_wait(epfd_, buffer_.data(), size, 0);
+    } else {
+      const timespec limit = to_timespec(seconds);
+      n = ::epoll_pwait2(epfd_, buffer_.data(), size, &limit, nullptr);
+      // before Linux 5.11, and under valgrind, there are only milliseconds
+      if (n < 0 && errno == ENOSYS)
+        n = ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
+    }
+    return n > 0 ? accept(n) : n;
+  });
+  return ready_;
+}
+
+// Sorts out the events of files that were closed here and live on elsewhere; returns how many are left.
+int Epoll::accept(int n) {
   bool stale = false;
   for (const epoll_event& event : std::span(buffer_).first(n)) {
     const auto fd = static_cast<std::uint32_t>(event.data.u64);
@@ -140,7 +150,7 @@ std::span<const PolledEvent> Epoll::wait(std::optional<double> timeout) {
     stale |= !current;
   }
   if (stale) rebuild();
-  return ready_;
+  return static_cast<int>(ready_.size());
 }
 
 // A descriptor that was closed while a duplicate of it lives on stays in the kernel's table under its old

@@ -61,6 +61,7 @@ class Epoll {
 
  private:
   void control(int operation, int fd, unsigned events);
+  int accept(int n);
   void rebuild();
 
   struct Registration {

@@ -8,30 +8,30 @@ Frame* CoroutineBase::innermost() const noexcept {
   return frame;
 }
 
-Frame& CoroutineBase::take() {
-  if (!frame_ || frame_->handle.done()) throw RuntimeError("cannot reuse already awaited coroutine");
-  if (frame_->started) throw RuntimeError("coroutine is being awaited already");
-  return *std::exchange(frame_, nullptr);
+void CoroutineBase::throw_cannot_take() const {
+  throw RuntimeError(done() ? "cannot reuse already awaited coroutine" : "coroutine is being awaited already");
 }
 
 std::optional<AnyFuture> CoroutineBase::send() {
   Frame* innermost = this->innermost();
-  return send(innermost);
+  if (!send(innermost)) return std::nullopt;
+  return AnyFuture(innermost->yielded);
 }
 
 std::optional<AnyFuture> CoroutineBase::throw_(std::exception_ptr exception) {
   Frame* innermost = this->innermost();
-  return throw_(std::move(exception), innermost);
+  if (!throw_(std::move(exception), innermost)) return std::nullopt;
+  return AnyFuture(innermost->yielded);
 }
 
-std::optional<AnyFuture> CoroutineBase::throw_(std::exception_ptr exception, Frame*& innermost) {
+bool CoroutineBase::throw_(std::exception_ptr exception, Frame*& innermost) {
   if (!done() && !frame_->running) innermost->exception = std::move(exception);
   return send(innermost);
 }
 
 // Resumes the innermost frame until something is yielded or the outermost has ended. A loop, not recursion:
 // awaits that never suspend, and chains of any depth, need no stack.
-std::optional<AnyFuture> CoroutineBase::send(Frame*& innermost) {
+bool CoroutineBase::send(Frame*& innermost) {
   if (done()) throw RuntimeError("cannot reuse already awaited coroutine");
   if (frame_->running) throw ValueError("coroutine already executing");
   Frame& outermost = *frame_;
@@ -46,16 +46,16 @@ std::optional<AnyFuture> CoroutineBase::send(Frame*& innermost) {
       innermost = innermost->cr_await->frame_;
     } else {
       outermost.running = false;
-      return AnyFuture(innermost->yielded);
+      return true;
     }
   }
   outermost.running = false;
   if (outermost.exception) std::rethrow_exception(outermost.exception);
-  return std::nullopt;
+  return false;
 }
 
 // The innermost frame first, so that a chain of any depth is destroyed without recursion.
-void CoroutineBase::destroy() noexcept {
+void CoroutineBase::destroy_chain() noexcept {
   for (Frame* frame = innermost(); frame;) {
     Frame* outer = frame == frame_ ? nullptr : frame->awaited_by;
     if (outer) outer->cr_await->frame_ = nullptr;

@@ -44,7 +44,8 @@ class CoroutineBase {
   }
   /// Destroys the frame, and those of the coroutines it awaits, innermost first.
   ~CoroutineBase() {
-    if (frame_) destroy();
+    if (!frame_) return;
+    frame_->cr_await ? destroy_chain() : frame_->handle.destroy();
   }
 
   /// Runs to the next yield: the future that is awaited, or a null one for a bare yield; nullopt when the
@@ -60,15 +61,20 @@ class CoroutineBase {
   Frame* frame() const noexcept { return frame_; }
   /// The frame that is suspended, at the end of the chain of awaits.
   Frame* innermost() const noexcept;
-  /// The same as above for a driver that remembers the innermost frame, and need not go along the chain each
-  /// time.
-  std::optional<AnyFuture> send(Frame*& innermost);
-  std::optional<AnyFuture> throw_(std::exception_ptr exception, Frame*& innermost);
+  /// send() for a driver that remembers the innermost frame, and need not go along the chain each time. False: the body
+  /// has returned; true: innermost->yielded is what it awaits.
+  bool send(Frame*& innermost);
+  bool throw_(std::exception_ptr exception, Frame*& innermost);
   /// Gives the frame to who awaits it. RuntimeError if it was awaited before, is running or was moved from.
-  Frame& take();
-  void destroy() noexcept;
+  Frame& take() {
+    if (!frame_ || frame_->started) throw_cannot_take();
+    return *std::exchange(frame_, nullptr);
+  }
+  void destroy_chain() noexcept;
 
  private:
+  [[noreturn]] void throw_cannot_take() const;
+
   Frame* frame_ = nullptr;
 };
 

@@ -89,13 +89,13 @@ void TaskState::step(std::exception_ptr exception) {
 
 // asyncio: tasks.Task.__step_run_and_handle_result
 void TaskState::step_run_and_handle_result(std::exception_ptr exception) {
-  std::optional<AnyFuture> result;
+  bool yielded = false;
   try {
-    result = exception ? coro_.throw_(std::move(exception), innermost_) : coro_.send(innermost_);
-    if (!result && must_cancel_) {
+    yielded = exception ? coro_.throw_(std::move(exception), innermost_) : coro_.send(innermost_);
+    if (!yielded && must_cancel_) {
       must_cancel_ = false;  // cancelled right before the coroutine returned
       FutureState::cancel();
-    } else if (!result) {
+    } else if (!yielded) {
       take_result();
     }
   } catch (const CancelledError&) {
@@ -108,23 +108,23 @@ void TaskState::step_run_and_handle_result(std::exception_ptr exception) {
   } catch (...) {
     FutureState::set_exception(std::current_exception());
   }
-  if (result) {
-    handle_yield(*result);
+  if (yielded) {
+    handle_yield(innermost_->yielded);
   } else {
     end();
   }
 }
 
-void TaskState::handle_yield(const AnyFuture& future) {
+void TaskState::handle_yield(FutureState* future) {
   EventLoop& loop = get_loop();
   if (!future) return loop.call_soon_handle(next_step());  // a bare yield gives up one iteration
-  if (!future.state()->is_of(loop)) {
-    return step_soon_with_error(repr() + " got Future " + future.repr() + " attached to a different loop");
+  if (!future->is_of(loop)) {
+    return step_soon_with_error(repr() + " got Future " + future->repr() + " attached to a different loop");
   }
-  if (future.state() == this) return step_soon_with_error("Task cannot await on itself: " + repr());
-  future.state()->add_waiter(next_step());
-  fut_waiter_ = future;
-  if (must_cancel_ && fut_waiter_.cancel(cancel_message())) must_cancel_ = false;
+  if (future == this) return step_soon_with_error("Task cannot await on itself: " + repr());
+  future->add_waiter(next_step());
+  fut_waiter_ = AnyFuture(future);
+  if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
 }
 
 std::string TaskState::cancel_message() const {
@@ -167,7 +167,7 @@ std::string TaskState::details() const {
   }
   if (TaskState* task = fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr) {
     text += " wait_for=<Task " + std::string(task->state_name()) + " name='" + task->get_name() +
-            "'>";  // not all it waits for
+            "' ...>";  // tasks may wait for each other: no further
   } else if (fut_waiter_) {
     text += " wait_for=" + fut_waiter_.repr();
   }

@@ -75,7 +75,7 @@ class TaskState : public FutureState, public PendingHandle {
   void step(std::exception_ptr exception);
   void step_as_current_task(std::exception_ptr exception);
   void step_run_and_handle_result(std::exception_ptr exception);
-  void handle_yield(const AnyFuture& future);
+  void handle_yield(FutureState* future);
   void step_soon_with_error(const std::string& message);
   void end() noexcept;
   void end_with_loop() noexcept override;

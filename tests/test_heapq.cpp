@@ -27,8 +27,7 @@ struct TimerHeap {
   const Entry& front() const { return entries.front(); }
   void push(Entry entry) { asyncio::heappush(entries, std::move(entry)); }
   asyncio::Ref<TimerHandleState> pop() { return asyncio::heappop(entries).handle; }
-  template <class Predicate>
-  void erase_if(Predicate matches) {
+  template <class Predicate> void erase_if(Predicate matches) {
     std::erase_if(entries, [&](const Entry& entry) { return matches(*entry.handle); });
     asyncio::heapify(entries);
   }

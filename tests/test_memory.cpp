@@ -153,14 +153,14 @@ TEST_CASE("the block given back last is handed out first", "[memory][pool]") {
 }
 
 TEST_CASE("sizes of one class share their blocks, sizes of two classes do not", "[memory][pool]") {
-  void* block = Pool::allocate(49);
-  Pool::release(block, 49);
-  void* smaller = Pool::allocate(48);
+  void* block = Pool::allocate(57);
+  Pool::release(block, 57);
+  void* smaller = Pool::allocate(56);
   CHECK(smaller != block);
-  void* same = Pool::allocate(64);
+  void* same = Pool::allocate(72);
   CHECK(same == block);
-  Pool::release(smaller, 48);
-  Pool::release(same, 64);
+  Pool::release(smaller, 56);
+  Pool::release(same, 72);
 }
 
 #endif
