@@ -1998,7 +1998,7 @@ TEST_CASE("cancel goes through a chain of a thousand waiting tasks", "[tasks][ru
 }
 
 // Hidden: it does not fail but overflows the stack while Task::cancel is recursive.
-TEST_CASE("cancel goes through a chain of 100,000 waiting tasks", "[.deep][tasks][rule-5][rule-8]") {
+TEST_CASE("cancel goes through a chain of 100,000 waiting tasks", "[deep][tasks][rule-5][rule-8]") {
   TestLoop loop;
   const Future<int> innermost(loop);
   const Future<int> outermost = chain_of_waiting_tasks(loop, innermost, 100'000);
