@@ -23,19 +23,25 @@ object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all demo examples test check bench bench-deps compare wc lint format catch2 clean
+.PHONY: all demo examples trace test check bench bench-deps compare wc lint format catch2 clean
 .SECONDARY:
 
 all: $(LIB) examples
 
 demo: $(BUILD)/examples/00_tour
-	@./$<
+	@$(abspath $<)
 	@echo
 	@echo 'Read next: README.md for the map of the rooms, then loop/base_events.cpp from run_once on.'
 	@echo 'Run next:  make examples && ls $(BUILD)/examples   (the ladder 01_… to read and run in order; examples/README.md)'
 	@echo '           make test                               (every rule of the loop as a sentence)'
 
 examples: $(addprefix $(BUILD)/,$(EXAMPLES))
+
+trace: $(BUILD)/tests/trace
+	@$(abspath $<)
+
+$(BUILD)/tests/trace: $(BUILD)/tests/trace.o $(LIB)
+	@$(CXX) $< $(LIB) $(LDFLAGS) -o $@
 
 $(LIB): $(call object,$(LIB_SOURCES))
 	@rm -f $@

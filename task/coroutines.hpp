@@ -50,7 +50,7 @@ class CoroutineBase {
 
   /// Runs to the next yield: the future that is awaited, or a null one for a bare yield; nullopt when the
   /// body has returned. What the body throws comes out. RuntimeError when it has ended before. asyncio:
-  /// genobject.c coro.send
+  /// genobject.c gen_send
   std::optional<AnyFuture> send();
   /// The same, with an exception that appears at the await; a body that never started never runs.
   /// asyncio: genobject.c gen_throw
