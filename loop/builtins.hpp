@@ -1,6 +1,11 @@
 // What Python has without an import: its exceptions as they are spelled here, and seconds.
 #pragma once
 
+#if !defined(__cpp_impl_coroutine)
+#error "asyncio.hpp needs C++20 coroutines: compile with g++ >= 12 or clang++ >= 16 and -std=c++20"
+#include "the error above is the only one: stop here"
+#endif
+
 #include <chrono>
 #include <exception>
 #include <new>
@@ -9,10 +14,6 @@
 #include <system_error>
 #include <utility>
 #include <variant>
-
-#if !defined(__cpp_impl_coroutine)
-#error "asyncio.hpp needs C++20 coroutines: compile with g++ >= 12 or clang++ >= 16 and -std=c++20"
-#endif
 
 namespace asyncio {
 
