@@ -1,7 +1,9 @@
 // What Python has without an import: its exceptions as they are spelled here, and seconds.
 #pragma once
 
-#if !defined(__cpp_impl_coroutine)
+#include <version>
+
+#if !defined(__cpp_impl_coroutine) || !defined(__cpp_lib_source_location)
 #error "asyncio.hpp needs C++20 coroutines: compile with g++ >= 12 or clang++ >= 16 and -std=c++20"
 #include "the error above is the only one: stop here"
 #endif
