@@ -4,8 +4,10 @@
 #include <concepts>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "future/exceptions.hpp"
 #include "loop/base_events.hpp"
@@ -14,6 +16,11 @@ namespace asyncio {
 
 /// How a result of type T is kept: a future without a value keeps a None.
 template <class T> using Stored = std::conditional_t<std::is_void_v<T>, NoneType, T>;
+
+/// Can a result be copied? std::vector says yes of whatever it holds.
+template <class T> inline constexpr bool copyable = std::copy_constructible<T>;
+template <class T> inline constexpr bool copyable<std::vector<T>> = copyable<T>;
+template <class... T> inline constexpr bool copyable<std::tuple<T...>> = (copyable<T> && ...);
 
 /// A done callback of a future: a handle that is told at the end which future it was. It stands in the
 /// future's queue, then in the loop's: no further allocation.
@@ -150,7 +157,7 @@ template <class T> class Future : public AnyFuture {
 
   /// A copy of the value. Raises InvalidStateError while pending, CancelledError, or the exception that was
   /// set. asyncio: futures.Future.result
-  T result() const requires(std::is_void_v<T> || std::copy_constructible<T>) {
+  T result() const requires(std::is_void_v<T> || copyable<T>) {
     checked().check_result();
     if constexpr (!std::is_void_v<T>) return *slot();
   }
@@ -161,7 +168,7 @@ template <class T> class Future : public AnyFuture {
   }
   /// Moved out if it cannot be copied or nobody else holds the future, else a copy.
   T consume_result() const {
-    if constexpr (std::is_void_v<T> || !std::copy_constructible<T>) {
+    if constexpr (std::is_void_v<T> || !copyable<T>) {
       return take_result();
     } else {
       return state()->references() == 1 ? take_result() : result();

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <iomanip>
 #include <iostream>
 
 namespace asyncio {
@@ -197,10 +198,13 @@ void EventLoop::run_ready() {
 }
 
 void EventLoop::run_and_time(HandleState& handle) {
+  const std::string name = handle.repr();  // before: a task that ends has no coroutine any more
   const double start = time();
   handle.run(*this);
   const double took = time() - start;
-  if (took >= slow_callback_duration) std::cerr << "Executing " << handle.repr() << " took " << took << " seconds\n";
+  if (took < slow_callback_duration) return;
+  std::cerr << "Executing " << name << " took " << std::fixed << std::setprecision(3) << took << " seconds\n"
+            << std::defaultfloat << std::setprecision(6);
 }
 
 void EventLoop::call_exception_handler(const ExceptionContext& context) {

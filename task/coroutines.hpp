@@ -99,7 +99,7 @@ template <class T> class CoroutineAwaiter {
 /// How `co_await future` works: the future is yielded to the driver. An rvalue's result is moved out when it
 /// cannot be copied or when nobody else holds the future. asyncio: futures.Future.__await__
 template <class T, bool IsRvalue> class FutureAwaiter {
-  static_assert(IsRvalue || std::is_void_v<T> || std::copy_constructible<T>,
+  static_assert(IsRvalue || std::is_void_v<T> || copyable<T>,
                 "this result can only be moved: write co_await std::move(future)");
 
  public:

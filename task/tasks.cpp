@@ -41,19 +41,31 @@ Ref<HandleState> TaskState::next_step() noexcept {
 bool TaskState::cancel(std::string message) {
   if (done()) return FutureState::cancel();
   // A task that waits for a task passes the call on: a loop, for the chain may be long.
-  TaskState* task = this;
-  for (;;) {
-    ++task->num_cancels_requested_;
-    TaskState* next = task->fut_waiter_ ? task->fut_waiter_.state()->as_task() : nullptr;
-    if (!next || next->done()) break;
-    task = next;
-  }
+  TaskState* task = last_waiting_task();
+  for (TaskState* passed = this; passed != task; passed = passed->waiting_for_task()) ++passed->num_cancels_requested_;
+  ++task->num_cancels_requested_;
   // If that works it stays the fut_waiter_: it may swallow the cancellation, and have to be cancelled again.
   if (task->fut_waiter_ && task->fut_waiter_.cancel(message)) return true;
   // The next step is scheduled already: it will throw.
   task->must_cancel_ = true;
   task->exception_ = message.empty() ? nullptr : std::make_exception_ptr(CancelledError(std::move(message)));
   return true;
+}
+
+TaskState* TaskState::waiting_for_task() const noexcept {
+  TaskState* task = fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr;
+  return task && !task->done() ? task : nullptr;
+}
+
+// The end of the chain of tasks that wait for one another. A second walker at half the speed is met in a cycle only.
+TaskState* TaskState::last_waiting_task() {
+  TaskState *task = this, *slow = this;
+  for (bool odd = false; TaskState* next = task->waiting_for_task(); odd = !odd) {
+    task = next;
+    if (odd) slow = slow->waiting_for_task();
+    if (task == slow) throw RuntimeError("tasks wait for each other in a cycle: " + repr());
+  }
+  return task;
 }
 
 int TaskState::uncancel() noexcept {
@@ -186,11 +198,17 @@ static std::string function_name(std::string text) {
   return text;
 }
 
+// Coroutines that upstream does not have, between those that the program and the library's reader know.
+static bool is_internal(const std::string& function) {
+  return function == "asyncio::async_with_" || function == "asyncio::call_and_keep";
+}
+
 std::vector<StackEntry> TaskState::get_stack() const {
   std::vector<StackEntry> stack;
   for (const Frame* frame = coro_.frame(); frame && frame->where.line() != 0;) {
     const std::source_location& at = frame->where;
-    stack.push_back({function_name(at.function_name()), at.file_name(), at.line()});
+    std::string function = function_name(at.function_name());
+    if (!is_internal(function)) stack.push_back({std::move(function), at.file_name(), at.line()});
     frame = frame->cr_await ? frame->cr_await->frame() : nullptr;
   }
   return stack;

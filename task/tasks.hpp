@@ -69,6 +69,8 @@ class TaskState : public FutureState, public PendingHandle {
 
  private:
   Ref<HandleState> next_step() noexcept;
+  TaskState* waiting_for_task() const noexcept;
+  TaskState* last_waiting_task();
   std::string details() const override;
   std::string cancel_message() const;
   void callback() override;

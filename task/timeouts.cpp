@@ -3,9 +3,10 @@
 namespace asyncio {
 
 void Timeout::reschedule(std::optional<double> when) {
+  static constexpr const char* NAMES[] = {"created", "active", "expiring", "expired", "finished"};
   if (state_ == State::created) throw RuntimeError("Timeout has not been entered");
   if (state_ != State::entered) {
-    throw RuntimeError(std::string("Cannot change state of ") + (expired() ? "expired" : "finished") + " Timeout");
+    throw RuntimeError(std::string("Cannot change state of ") + NAMES[static_cast<int>(state_)] + " Timeout");
   }
   when_ = when;
   timeout_handler_.cancel();

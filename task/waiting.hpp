@@ -69,6 +69,9 @@ template <class Results, class Collect> class GatheringOf final : public WithRes
 template <class Collect>
 auto start_gathering(EventLoop& loop, std::vector<AnyFuture> children, bool return_exceptions, Collect collect) {
   using Results = std::invoke_result_t<Collect&>;
+  for (const AnyFuture& child : children) {
+    if (&child.get_loop() != &loop) throw ValueError("gather() was given futures of different event loops");
+  }
   auto* outer = new GatheringOf<Results, Collect>(loop, std::move(children), return_exceptions, std::move(collect));
   Future<Results> future(outer);
   outer->start();
@@ -237,17 +240,19 @@ template <class T> class AsCompleted {
 
   class Iterator {
    public:
-    explicit Iterator(AsCompleted& range) : range_(range), next_(wait_for_one(range.state_)) {}
-    Coroutine<T>& operator*() noexcept { return next_; }
+    explicit Iterator(AsCompleted& range) : range_(range) { ++*this; }
+    Coroutine<T>& operator*() noexcept { return *next_; }
     Iterator& operator++() {
-      if (--range_.left_ > 0) next_ = wait_for_one(range_.state_);
+      next_.reset();
+      if (range_.left_ > 0) next_ = wait_for_one(range_.state_);
+      if (next_) --range_.left_;
       return *this;
     }
-    bool operator!=(std::nullptr_t) const noexcept { return range_.left_ > 0; }
+    bool operator!=(std::nullptr_t) const noexcept { return next_.has_value(); }
 
    private:
     AsCompleted& range_;
-    Coroutine<T> next_;
+    std::optional<Coroutine<T>> next_;
   };
   Iterator begin() { return Iterator(*this); }
   std::nullptr_t end() const noexcept { return nullptr; }
