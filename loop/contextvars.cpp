@@ -2,11 +2,6 @@
 
 namespace asyncio {
 
-EnterContext::EnterContext(Ref<ContextState>& context) noexcept
-    : context_(context), previous_(std::exchange(current_context, context.detach())) {}
-
-EnterContext::~EnterContext() { context_ = Ref<ContextState>::adopt(std::exchange(current_context, previous_)); }
-
 std::uint64_t new_variable_id() noexcept {
   static constinit std::atomic<std::uint64_t> last = 0;
   return ++last;

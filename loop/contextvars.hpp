@@ -37,10 +37,11 @@ inline Ref<ContextState> copy_current_context() {
 /// PyContext_Enter
 class EnterContext {
  public:
-  explicit EnterContext(Ref<ContextState>& context) noexcept;
+  explicit EnterContext(Ref<ContextState>& context) noexcept
+      : context_(context), previous_(std::exchange(current_context, context.detach())) {}
   EnterContext(const EnterContext&) = delete;
   EnterContext& operator=(const EnterContext&) = delete;
-  ~EnterContext();
+  ~EnterContext() { context_ = Ref<ContextState>::adopt(std::exchange(current_context, previous_)); }
 
  private:
   Ref<ContextState>& context_;

@@ -48,7 +48,8 @@ void HandleState::run(EventLoop& loop) {
   const EnterContext entered(context_);
   const Finally stopped([this] {
     running_ = false;
-    if (cancelled_ || !repeats_) drop_callback();  // its captures may hold this very handle
+    // Who still refers to it may be held by its own captures. If nobody does, its end is next.
+    if ((cancelled_ || !repeats_) && references() > 1) drop_callback();
   });
   try {
     callback();

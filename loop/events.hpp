@@ -49,15 +49,15 @@ class HandleState : public Counted {
   virtual void drop_callback() noexcept {}
   /// Nobody refers to it as a handle any more. (A task has references of the other kind, too.)
   virtual void released() noexcept { delete this; }
-  void unreferenced() noexcept final { released(); }
+  void unreferenced() noexcept override { released(); }
 
   // The flags stand first: they fit behind the reference count.
   bool cancelled_ : 1 = false;
   bool running_ : 1 = false;
-  bool repeats_ : 1 = false;                            // called more than once: a reader, a writer, a signal handler
-  bool dropped_ : 1 = false;                            // the callback was destroyed
-  bool queued_ : 1 = false;                             // stands in a HandleQueue
-  bool scheduled_ : 1 = false;                          // a timer that stands in the loop's heap
+  bool repeats_ : 1 = false;    // called more than once: a reader, a writer, a signal handler, a task
+  bool dropped_ : 1 = false;    // the callback was destroyed
+  bool queued_ : 1 = false;     // stands in a HandleQueue
+  bool scheduled_ : 1 = false;  // a timer that stands in the loop's heap
   Ref<ContextState> context_ = copy_current_context();  // in which the callback runs
 
  private:
@@ -165,6 +165,7 @@ template <class Base, class F, class... Args> class CallbackHandle final : publi
     this->dropped_ = true;
     std::destroy_at(&bound_);
   }
+  void unreferenced() noexcept override { delete this; }  // here the type is known: one virtual call, not three
 
   union {
     std::tuple<F, Args...> bound_;

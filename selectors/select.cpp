@@ -124,17 +124,18 @@ void Epoll::remove(int fd) noexcept {
 std::span<const PolledEvent> Epoll::wait(std::optional<double> timeout) {
   ready_.clear();
   const int size = static_cast<int>(buffer_.size());
+  if (timeout && *timeout <= 0) {  // a busy loop does this in every iteration: nothing stands before the call
+    const int n = ::epoll_wait(epfd_, buffer_.data(), size, 0);
+    if (n > 0) accept(n);
+    if (n < 0 && errno != EINTR) throw_errno("epoll_wait");
+    return ready_;
+  }
   wait_until_ready("epoll_wait", timeout, [&](double seconds) {
-    int n;
-    if (seconds == 0) {
-      n = ::epoll_wait(epfd_, buffer_.data(), size, 0);
-    } else {
-      const timespec limit = to_timespec(seconds);
-      n = ::epoll_pwait2(epfd_, buffer_.data(), size, &limit, nullptr);
-      // before Linux 5.11, and under valgrind, there are only milliseconds
-      if (n < 0 && errno == ENOSYS)
-        n = ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
-    }
+    const timespec limit = to_timespec(seconds);
+    int n = ::epoll_pwait2(epfd_, buffer_.data(), size, &limit, nullptr);
+    // before Linux 5.11, and under valgrind, there are only milliseconds
+    if (n < 0 && errno == ENOSYS)
+      n = ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
     return n > 0 ? accept(n) : n;
   });
   return ready_;

@@ -78,11 +78,11 @@ void TaskState::check_settable(const char* method) const {
 }
 
 // The current task of a loop while it takes a step. asyncio: tasks._enter_task, tasks._leave_task
-void TaskState::step_as_current_task(std::exception_ptr exception) {
+void TaskState::step_as_current_task(const std::exception_ptr& exception) {
   EventLoop& loop = get_loop();
   TaskState* previous = std::exchange(loop.current_task_, this);
   const Finally leave([&] { loop.current_task_ = previous; });
-  step_run_and_handle_result(std::move(exception));
+  step_run_and_handle_result(exception);
 }
 
 // asyncio: tasks.Task.__wakeup
@@ -96,14 +96,14 @@ void TaskState::step(std::exception_ptr exception) {
     must_cancel_ = false;
   }
   fut_waiter_ = AnyFuture();
-  step_as_current_task(std::move(exception));
+  step_as_current_task(exception);
 }
 
 // asyncio: tasks.Task.__step_run_and_handle_result
-void TaskState::step_run_and_handle_result(std::exception_ptr exception) {
+void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) {
   bool yielded = false;
   try {
-    yielded = exception ? coro_.throw_(std::move(exception), innermost_) : coro_.send(innermost_);
+    yielded = exception ? coro_.throw_(exception, innermost_) : coro_.send(innermost_);
     if (!yielded && must_cancel_) {
       must_cancel_ = false;  // cancelled right before the coroutine returned
       FutureState::cancel();
@@ -235,16 +235,17 @@ std::vector<AnyTask> AnyTask::all(EventLoop& loop) {
 
 AnyTask AnyTask::current(EventLoop& loop) noexcept { return AnyTask(loop.current_task_); }
 
-Coroutine<void> sleep(Delay delay) {
-  if (delay.seconds() <= 0) {
-    co_await BareYield();
-    co_return;
-  }
-  EventLoop& loop = get_running_loop();
-  const Future<void> future = loop.create_future();
-  const TimerHandle timer = loop.call_later(delay, [future] { set_result_unless_cancelled(future); });
-  const Finally cancel([&timer] { timer.cancel(); });
+// asyncio: tasks.__sleep0
+static Coroutine<void> sleep0() { co_await BareYield(); }
+
+// Apart from sleep0, for a frame has room for all that its body may need.
+static Coroutine<void> sleep_until_timer(Delay delay) {
+  const Future<void> future = get_running_loop().create_future();
+  const Finally cancel([timer = future.get_loop().call_later(
+                            delay, [future] { set_result_unless_cancelled(future); })] { timer.cancel(); });
   co_await future;
 }
+
+Coroutine<void> sleep(Delay delay) { return delay.seconds() <= 0 ? sleep0() : sleep_until_timer(delay); }
 
 }  // namespace asyncio

@@ -63,7 +63,9 @@ class TaskState : public FutureState, public PendingHandle {
 
  protected:
   TaskState(CoroutineBase coroutine, EventLoop& loop) noexcept
-      : FutureState(loop), coro_(std::move(coroutine)), innermost_(coro_.frame()) {}
+      : FutureState(loop), coro_(std::move(coroutine)), innermost_(coro_.frame()) {
+    repeats_ = true;
+  }
   /// Moves what the coroutine returned into the slot, and is done; raises what the coroutine raised.
   virtual void take_result() = 0;
 
@@ -75,8 +77,8 @@ class TaskState : public FutureState, public PendingHandle {
   std::string cancel_message() const;
   void callback() override;
   void step(std::exception_ptr exception);
-  void step_as_current_task(std::exception_ptr exception);
-  void step_run_and_handle_result(std::exception_ptr exception);
+  void step_as_current_task(const std::exception_ptr& exception);
+  void step_run_and_handle_result(const std::exception_ptr& exception);
   void handle_yield(FutureState* future);
   void step_soon_with_error(const std::string& message);
   void end() noexcept;
