@@ -125,9 +125,10 @@ void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
   handle->scheduled_ = true;
 }
 
-// The iteration: the five steps of upstream's _run_once, in its order. asyncio:
+// The iteration: the five steps of upstream's _run_once, in its order. Inline, as its steps are, for they stand
+// around a system call: see selectors/select.hpp. asyncio:
 // base_events.BaseEventLoop._run_once
-void EventLoop::run_once() {
+inline void EventLoop::run_once() {
   if (threadsafe_waiting_.load(std::memory_order_relaxed)) accept_threadsafe();
   drop_cancelled_timers();
   process_events(selector_->select(select_timeout()));
@@ -135,7 +136,7 @@ void EventLoop::run_once() {
   run_ready();
 }
 
-void EventLoop::drop_cancelled_timers() {
+inline void EventLoop::drop_cancelled_timers() {
   if (timer_cancelled_count_ == 0) return;
   const double scheduled = static_cast<double>(scheduled_.size());
   if (scheduled_.size() > MIN_SCHEDULED_TIMER_HANDLES &&
@@ -153,7 +154,7 @@ void EventLoop::drop_cancelled_timers() {
   }
 }
 
-std::optional<double> EventLoop::select_timeout() const {
+inline std::optional<double> EventLoop::select_timeout() const {
   if (!ready_.empty() || stopping_) return 0.0;
   if (scheduled_.empty() && debug_) check_can_be_woken();
   if (scheduled_.empty()) return std::nullopt;
@@ -171,7 +172,7 @@ void EventLoop::check_can_be_woken() const {
   throw RuntimeError(message);
 }
 
-void EventLoop::queue_due_timers() {
+inline void EventLoop::queue_due_timers() {
   if (scheduled_.empty()) return;
   const double end_time = time() + CLOCK_RESOLUTION;
   while (!scheduled_.empty() && scheduled_.front().when < end_time) {
@@ -183,7 +184,7 @@ void EventLoop::queue_due_timers() {
 
 // The only place where callbacks are called. What they schedule is run in the next iteration: this one ends
 // with what is the last of the queue now. A cancelled handle is passed over.
-void EventLoop::run_ready() {
+inline void EventLoop::run_ready() {
   const HandleState* last = ready_.last();
   for (bool more = last != nullptr; more;) {
     const Ref<HandleState> handle = ready_.pop_front();

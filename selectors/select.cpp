@@ -121,15 +121,8 @@ void Epoll::remove(int fd) noexcept {
   registrations_[fd] = {};
 }
 
-std::span<const PolledEvent> Epoll::wait(std::optional<double> timeout) {
-  ready_.clear();
+void Epoll::block(std::optional<double> timeout) {
   const int size = static_cast<int>(buffer_.size());
-  if (timeout && *timeout <= 0) {  // a busy loop does this in every iteration: nothing stands before the call
-    const int n = ::epoll_wait(epfd_, buffer_.data(), size, 0);
-    if (n > 0) accept(n);
-    if (n < 0 && errno != EINTR) throw_errno("epoll_wait");
-    return ready_;
-  }
   wait_until_ready("epoll_wait", timeout, [&](double seconds) {
     const timespec limit = to_timespec(seconds);
     int n = ::epoll_pwait2(epfd_, buffer_.data(), size, &limit, nullptr);
@@ -138,7 +131,6 @@ std::span<const PolledEvent> Epoll::wait(std::optional<double> timeout) {
       n = ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
     return n > 0 ? accept(n) : n;
   });
-  return ready_;
 }
 
 // Sorts out the events of files that were closed here and live on elsewhere; returns how many are left.

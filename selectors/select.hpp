@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -56,11 +57,23 @@ class Epoll {
   void add(int fd, unsigned events);
   void modify(int fd, unsigned events);
   void remove(int fd) noexcept;
-  std::span<const PolledEvent> wait(std::optional<double> timeout);
+  /// As Poll::wait. Inline, for a busy loop polls in every iteration: after a system call each return costs most.
+  std::span<const PolledEvent> wait(std::optional<double> timeout) {
+    ready_.clear();
+    if (!timeout || *timeout > 0) {
+      block(timeout);
+    } else {
+      const int n = ::epoll_wait(epfd_, buffer_.data(), static_cast<int>(buffer_.size()), 0);
+      if (n > 0) accept(n);
+      if (n < 0 && errno != EINTR) throw_errno("epoll_wait");
+    }
+    return ready_;
+  }
   void close() noexcept;
 
  private:
   void control(int operation, int fd, unsigned events);
+  void block(std::optional<double> timeout);
   int accept(int n);
   void rebuild();
 

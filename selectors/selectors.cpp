@@ -5,10 +5,6 @@
 
 namespace selectors {
 
-void BaseSelector::check_open() const {
-  if (closed_) throw RuntimeError("the selector is closed");
-}
-
 bool BaseSelector::is_registered(int fd) const noexcept {
   return fd >= 0 && static_cast<std::size_t>(fd) < keys_.size() && keys_[fd].events != 0;
 }

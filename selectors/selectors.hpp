@@ -70,7 +70,9 @@ class BaseSelector {
   virtual void close();
 
  protected:
-  void check_open() const;
+  void check_open() const {
+    if (closed_) throw RuntimeError("the selector is closed");
+  }
   static void check_arguments(int fd, unsigned events);
   void check_new(int fd, unsigned events) const;
   SelectorKey& lookup(int fd);
