@@ -88,7 +88,7 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, Any
 
 std::vector<AnyFuture> FutureState::awaited_by() const {
   std::vector<AnyFuture> tasks;
-  for (HandleState* handle = callbacks_.first(); handle; handle = HandleQueue::next(handle)) {
+  for (HandleState* handle = callbacks_.first(); handle; handle = callbacks_.next(handle)) {
     AnyFuture task = static_cast<PendingHandle&>(*handle).awaiter();
     if (task && std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(std::move(task));
   }

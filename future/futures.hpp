@@ -128,6 +128,13 @@ template <class T, class Base> class WithResult : public Base {
   std::optional<Stored<T>> result_;
 };
 
+/// Without a value there is no slot, either.
+template <class Base> class WithResult<void, Base> : public Base {
+ public:
+  using Base::Base;
+  void* slot() noexcept override { return nullptr; }
+};
+
 /// What Future::add_done_callback makes of a callable.
 template <class F, class Argument> class DoneCallbackOf final : public DoneCallback {
  public:
@@ -183,7 +190,6 @@ template <class T> class Future : public AnyFuture {
   }
   void set_result() const requires std::is_void_v<T> {
     checked().check_settable("set_result");
-    slot().emplace();
     checked().set_result();
   }
   /// The same with an exception object or a std::exception_ptr, which must not be null.

@@ -56,9 +56,14 @@ void HandleState::run(EventLoop& loop) {
   } catch (const Exit&) {
     throw;
   } catch (...) {
-    const std::string message = "Exception in callback " + repr();
-    loop.call_exception_handler({message, std::current_exception(), {}, Handle(Ref<HandleState>(this))});
+    report_exception(loop);
   }
+}
+
+// Apart from run, whose frame it would make larger.
+void HandleState::report_exception(EventLoop& loop) {
+  const std::string message = "Exception in callback " + repr();
+  loop.call_exception_handler({message, std::current_exception(), {}, Handle(Ref<HandleState>(this))});
 }
 
 void TimerHandleState::cancel_callback() noexcept {

@@ -63,6 +63,8 @@ class HandleState : public Counted {
  private:
   friend class HandleQueue;
   friend class EventLoop;
+  void report_exception(EventLoop& loop);
+
   HandleState* next_ = nullptr;  // the link of the one HandleQueue it stands in
 };
 
@@ -71,30 +73,28 @@ class HandleState : public Counted {
 class HandleQueue {
  public:
   HandleQueue() = default;
-  HandleQueue(HandleQueue&& other) noexcept
-      : first_(std::exchange(other.first_, nullptr)), last_(std::exchange(other.last_, nullptr)) {}
+  HandleQueue(HandleQueue&& other) noexcept : last_(std::exchange(other.last_, nullptr)) {}
   HandleQueue& operator=(HandleQueue&& other) noexcept {
-    std::swap(first_, other.first_);
     std::swap(last_, other.last_);
     return *this;
   }
   ~HandleQueue() { clear(); }
 
-  bool empty() const noexcept { return first_ == nullptr; }
-  HandleState* first() const noexcept { return first_; }
-  HandleState* last() const noexcept { return first_ ? last_ : nullptr; }
-  static HandleState* next(const HandleState* handle) noexcept { return handle->next_; }
+  bool empty() const noexcept { return last_ == nullptr; }
+  HandleState* first() const noexcept { return last_ ? last_->next_ : nullptr; }
+  HandleState* last() const noexcept { return last_; }
+  HandleState* next(const HandleState* handle) const noexcept { return handle == last_ ? nullptr : handle->next_; }
   static bool queued(const HandleState* handle) noexcept { return handle->queued_; }
 
   void push_back(Ref<HandleState> handle) noexcept {
     HandleState* node = handle.detach();
     node->queued_ = true;
-    (first_ ? last_->next_ : first_) = node;
+    node->next_ = last_ ? std::exchange(last_->next_, node) : node;
     last_ = node;
   }
   Ref<HandleState> pop_front() noexcept {
-    HandleState* node = first_;
-    first_ = std::exchange(node->next_, nullptr);
+    HandleState* node = last_->next_;
+    node == last_ ? last_ = nullptr : last_->next_ = node->next_;
     node->queued_ = false;
     return Ref<HandleState>::adopt(node);
   }
@@ -117,8 +117,7 @@ class HandleQueue {
   }
 
  private:
-  HandleState* first_ = nullptr;
-  HandleState* last_ = nullptr;  // valid while first_ is not null
+  HandleState* last_ = nullptr;  // its next_ is the first: a ring, so that every future has one pointer only
 };
 
 /// A timer, the object. asyncio: events.TimerHandle

@@ -59,7 +59,6 @@ class TaskState : public FutureState, public PendingHandle {
   TaskState* as_task() noexcept override { return this; }
 
   CoroutineBase coro_;
-  bool log_destroy_pending_ = true;
 
  protected:
   TaskState(CoroutineBase coroutine, EventLoop& loop) noexcept
@@ -91,6 +90,9 @@ class TaskState : public FutureState, public PendingHandle {
   std::uint64_t number_ = 0;
   int num_cancels_requested_ = 0;
   bool must_cancel_ = false;
+
+ public:
+  bool log_destroy_pending_ = true;  // here it takes no room
 };
 
 /// A task whose result has the type T. asyncio: tasks.Task
@@ -100,12 +102,8 @@ template <class T> class TaskOf final : public WithResult<T, TaskState> {
 
  private:
   void take_result() override {
-    auto& promise = *static_cast<Promise<T>*>(this->coro_.frame());
-    if constexpr (std::is_void_v<T>) {
-      this->result_.emplace();
-    } else {
-      this->result_.emplace(promise.take_result());
-    }
+    [[maybe_unused]] auto& promise = *static_cast<Promise<T>*>(this->coro_.frame());
+    if constexpr (!std::is_void_v<T>) this->result_.emplace(promise.take_result());
     this->set_result();
   }
 };
