@@ -168,6 +168,7 @@ void EventLoop::run_until_done(const AnyFuture& future, bool new_task) {
 
 bool AnyFuture::cancel(std::string message) const { return checked().cancel(std::move(message)); }
 std::exception_ptr AnyFuture::exception() const { return checked().exception(); }
+Ref<ContextState> AnyFuture::context() const { return checked().context(); }
 EventLoop& AnyFuture::get_loop() const { return checked().get_loop(); }
 std::size_t AnyFuture::remove_done_callback(CallbackId id) const { return checked().remove_done_callback(id); }
 std::string AnyFuture::repr() const { return state_ ? state()->repr() : "<Future null>"; }

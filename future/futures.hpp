@@ -95,6 +95,7 @@ class FutureState : public Counted {
   virtual const char* state_name() const noexcept;
   virtual std::string details() const { return ""; }
   virtual TaskState* as_task() noexcept { return nullptr; }
+  virtual Ref<ContextState> context() const { return nullptr; }
   /// The std::optional<Stored<T>> of the subclass.
   virtual void* slot() noexcept = 0;
 

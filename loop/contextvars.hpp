@@ -19,6 +19,7 @@ namespace asyncio {
 struct ContextState : Counted {
   using Values = std::map<std::uint64_t, Ref<Counted>>;
   std::shared_ptr<const Values> values;
+  bool entered = false;  // by Context::run
 };
 
 /// The context of what runs in this thread; null while no variable was ever set.
@@ -55,6 +56,8 @@ class Context {
   explicit Context(Ref<ContextState> state) : state_(std::move(state)) {}
   /// Calls f() in this context: what f sets stays in it. asyncio: contextvars.Context.run
   template <class F> decltype(auto) run(F&& f) {
+    if (std::exchange(state_->entered, true)) throw RuntimeError("cannot enter context: it is entered already");
+    const Finally leave([state = state_.get()] { state->entered = false; });
     Ref<ContextState> state = state_;
     const EnterContext entered(state);
     return std::forward<F>(f)();

@@ -228,6 +228,8 @@ class AnyFuture {
   std::string repr() const;
 
   friend bool operator==(const AnyFuture& a, const AnyFuture& b) noexcept { return a.state_ == b.state_; }
+  /// In which a task runs; null for a future, and while the task takes a step. asyncio: tasks.Task.get_context
+  Ref<ContextState> context() const;
   FutureState* state() const noexcept;
   /// The future; RuntimeError for a null or moved-from reference.
   FutureState& checked() const;

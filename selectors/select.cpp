@@ -28,6 +28,18 @@ timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be la
                                      : timespec{static_cast<time_t>(whole) + 1, 0};
 }
 
+// epoll_pwait2 where there is one, else ENOSYS. ThreadSanitizer delivers signals inside the calls that it knows, and this
+// one it does not.
+int wait_nanoseconds([[maybe_unused]] int epfd, [[maybe_unused]] epoll_event* events, [[maybe_unused]] int size,
+                     [[maybe_unused]] const timespec& limit) {
+#if defined(__SANITIZE_THREAD__)
+  errno = ENOSYS;
+  return -1;
+#else
+  return ::epoll_pwait2(epfd, events, size, &limit, nullptr);
+#endif
+}
+
 // Calls wait_for(seconds) until something is ready or the time is over. A signal handler that interrupts the
 // call does not shorten the wait: it goes on with the time that is left (PEP 475).
 template <class WaitFor> int wait_until_ready(const char* what, std::optional<double> timeout, WaitFor wait_for) {
@@ -125,7 +137,7 @@ void Epoll::block(std::optional<double> timeout) {
   const int size = static_cast<int>(buffer_.size());
   wait_until_ready("epoll_wait", timeout, [&](double seconds) {
     const timespec limit = to_timespec(seconds);
-    int n = ::epoll_pwait2(epfd_, buffer_.data(), size, &limit, nullptr);
+    int n = wait_nanoseconds(epfd_, buffer_.data(), size, limit);
     // before Linux 5.11, and under valgrind, there are only milliseconds
     if (n < 0 && errno == ENOSYS)
       n = ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));

@@ -57,6 +57,7 @@ class TaskState : public FutureState, public PendingHandle {
   const char* class_name() const noexcept override { return "Task"; }
   const char* state_name() const noexcept override;
   TaskState* as_task() noexcept override { return this; }
+  Ref<ContextState> context() const override { return context_; }
 
   CoroutineBase coro_;
 
