@@ -94,7 +94,7 @@ void EventLoop::close() {
   selector_->close();
 }
 
-// Destructors of what is dropped here may run any code: the loop is closed already and answers with an error.
+// NOTES [pending-task] Destructors of what is dropped here may run any code: the loop is closed already and answers with an error.
 void EventLoop::end_pending() {
   const auto drop = [](const Ref<HandleState>& handle) {  // also what refers to its own handle
     if (handle) handle->drop_callback();
@@ -126,8 +126,8 @@ void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
 }
 
 // The iteration: the five steps of upstream's _run_once, in its order. Inline, as its steps are, for they stand
-// around a system call: see selectors/select.hpp. asyncio:
-// base_events.BaseEventLoop._run_once
+// around a system call: see selectors/select.hpp.
+// asyncio: base_events.BaseEventLoop._run_once
 inline void EventLoop::run_once() {
   if (threadsafe_waiting_.load(std::memory_order_relaxed)) accept_threadsafe();
   drop_cancelled_timers();
@@ -161,7 +161,7 @@ inline std::optional<double> EventLoop::select_timeout() const {
   return std::clamp(scheduled_.front().when - time(), 0.0, MAXIMUM_SELECT_TIMEOUT);
 }
 
-// Debug mode only: where upstream would hang, say why. Another thread or a signal may still wake the loop.
+// NOTES [deadlock] Debug mode only: where upstream would hang, say why. Another thread or a signal may still wake the loop.
 void EventLoop::check_can_be_woken() const {
   const bool by_signal = std::ranges::any_of(signal_handlers_, [](const auto& entry) { return entry.first != SIGINT; });
   if (pending_tasks_.empty() || !callbacks_.empty() || by_signal || number_of_threads() > 1) return;

@@ -56,8 +56,8 @@ class EventLoop {
   /// asyncio: base_events.BaseEventLoop.run_forever
   void run_forever();
   /// Runs until the awaitable is done; its result is moved out, its exception raised. RuntimeError if the
-  /// loop was stopped before. Defined in task/tasks.hpp. asyncio:
-  /// base_events.BaseEventLoop.run_until_complete
+  /// loop was stopped before. Defined in task/tasks.hpp.
+  /// asyncio: base_events.BaseEventLoop.run_until_complete
   template <class T> T run_until_complete(Coroutine<T> coroutine);
   template <class T> T run_until_complete(Future<T> future);
   /// run_forever returns after the present iteration. asyncio: base_events.BaseEventLoop.stop
@@ -67,8 +67,8 @@ class EventLoop {
   /// asyncio: base_events.BaseEventLoop.is_closed
   bool is_closed() const noexcept { return closed_; }
   /// Drops all callbacks and ends all pending tasks, reporting each: their frames are destroyed, their state
-  /// is cancelled. RuntimeError while running; no effect the second time. asyncio:
-  /// base_events.BaseEventLoop.close
+  /// is cancelled. RuntimeError while running; no effect the second time.
+  /// asyncio: base_events.BaseEventLoop.close
   void close();
   /// The loop's clock, monotonic. Override it for a virtual clock. asyncio: base_events.BaseEventLoop.time
   virtual double time() const;
@@ -96,8 +96,8 @@ class EventLoop {
       -> Task<typename std::invoke_result_t<F&>::value_type>;
 
   /// f(args...) is called in each iteration in which fd is readable, in place of the reader fd had.
-  /// std::system_error as selectors::BaseSelector::register_. asyncio:
-  /// selector_events.BaseSelectorEventLoop._add_reader
+  /// std::system_error as selectors::BaseSelector::register_.
+  /// asyncio: selector_events.BaseSelectorEventLoop._add_reader
   template <class F, class... Args> void add_reader(int fd, F&& f, Args&&... args) {
     add_callback(fd, selectors::EVENT_READ, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
@@ -124,8 +124,8 @@ class EventLoop {
   /// Who is told what went wrong in a callback; nullptr: default_exception_handler again.
   /// asyncio: base_events.BaseEventLoop.set_exception_handler
   void set_exception_handler(ExceptionHandler handler) { exception_handler_ = std::move(handler); }
-  /// Only KeyboardInterrupt and SystemExit come out of it. asyncio:
-  /// base_events.BaseEventLoop.call_exception_handler
+  /// Only KeyboardInterrupt and SystemExit come out of it.
+  /// asyncio: base_events.BaseEventLoop.call_exception_handler
   void call_exception_handler(const ExceptionContext& context);
   /// Writes to std::cerr. asyncio: base_events.BaseEventLoop.default_exception_handler
   void default_exception_handler(const ExceptionContext& context);

@@ -34,8 +34,7 @@ inline Ref<ContextState> copy_current_context() {
   return copy;
 }
 
-/// Makes `context` the current one while it lives; what is set meanwhile stays in it. asyncio: context.c
-/// PyContext_Enter
+/// Makes `context` the current one while it lives; what is set meanwhile stays in it. asyncio: context.c PyContext_Enter
 class EnterContext {
  public:
   explicit EnterContext(Ref<ContextState>& context) noexcept

@@ -260,8 +260,8 @@ void set_running_loop(EventLoop* loop) noexcept;
 /// The running loop; else the one set for this thread; else, in the main thread, unless one was set before,
 /// one is made and kept until the program ends; else RuntimeError. asyncio: events.get_event_loop
 EventLoop& get_event_loop();
-/// Sets this thread's loop; nullptr unsets. A loop that is destroyed unsets itself. asyncio:
-/// events.set_event_loop
+/// Sets this thread's loop; nullptr unsets. A loop that is destroyed unsets itself.
+/// asyncio: events.set_event_loop
 void set_event_loop(EventLoop* loop) noexcept;
 /// If `loop` is this thread's loop, this thread has none any more.
 void unset_event_loop(const EventLoop* loop) noexcept;

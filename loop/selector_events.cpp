@@ -11,6 +11,7 @@ namespace asyncio {
 
 using selectors::EVENT_READ, selectors::EVENT_WRITE;
 
+// A handle that is queued still stays where it is, NOTES [queued-once].
 // asyncio: selector_events.BaseSelectorEventLoop._process_events
 void EventLoop::process_events(std::span<const selectors::SelectorEvent> events) {
   const auto queue = [this](const Ref<HandleState>& handle) {
@@ -40,7 +41,7 @@ void EventLoop::add_callback(int fd, unsigned event, Ref<HandleState> handle) {
   } catch (...) {
     forget_callbacks(fd);
     if (is_new) throw;
-    // The file that the callbacks waited for was closed, and another one has its number now.
+    // NOTES [stale-fd] The file that the callbacks waited for was closed, and another one has its number now.
     return add_callback(fd, event, std::move(handle));
   }
   Ref<HandleState>& slot = event == EVENT_READ ? callbacks.reader : callbacks.writer;

@@ -12,7 +12,7 @@
 namespace asyncio {
 namespace {
 
-// What a signal handler may touch. The flag, not the byte in the pipe, is what says that the signal arrived:
+// NOTES [signals] What a signal handler may touch. The flag, not the byte in the pipe, is what says that the signal arrived:
 // the pipe can be full, a flag cannot.
 struct Arrival {
   std::atomic<bool> pending;

@@ -19,8 +19,8 @@ using RuntimeError = std::runtime_error;
 
 inline constexpr unsigned EVENT_READ = 1, EVENT_WRITE = 2;
 
-/// A registration: the descriptor, the events waited for, and what the user attached. asyncio:
-/// selectors.SelectorKey
+/// A registration: the descriptor, the events waited for, and what the user attached.
+/// asyncio: selectors.SelectorKey
 struct SelectorKey {
   int fd;
   unsigned events;
@@ -44,8 +44,8 @@ class BaseSelector {
   virtual ~BaseSelector() = default;
 
   /// Starts watching. ValueError for a negative fd or a mask that is empty or unknown, KeyError if fd is
-  /// registered, std::system_error from the kernel, with nothing left registered. asyncio:
-  /// selectors._BaseSelectorImpl.register
+  /// registered, std::system_error from the kernel, with nothing left registered.
+  /// asyncio: selectors._BaseSelectorImpl.register
   virtual SelectorKey register_(int fd, unsigned events, void* data = nullptr);
 
   /// Stops watching; succeeds also when fd was closed meanwhile. KeyError if it is not registered.
@@ -92,11 +92,11 @@ template <class Poller> class PollLikeSelector : public BaseSelector {
   SelectorKey register_(int fd, unsigned events, void* data = nullptr) override;
   SelectorKey unregister(int fd) override;
   /// The kernel is asked even when only `data` changes: it alone knows if fd was closed and its number
-  /// reused, which is a std::system_error (ENOENT under epoll) that leaves fd unregistered. asyncio:
-  /// selectors._PollLikeSelector.modify
+  /// reused, which is a std::system_error (ENOENT under epoll) that leaves fd unregistered.
+  /// asyncio: selectors._PollLikeSelector.modify
   SelectorKey modify(int fd, unsigned events, void* data = nullptr) override;
-  /// HUP and ERR count as readable and writable, cut to what was asked for. asyncio:
-  /// selectors._PollLikeSelector.select
+  /// HUP and ERR count as readable and writable, cut to what was asked for.
+  /// asyncio: selectors._PollLikeSelector.select
   std::span<const SelectorEvent> select(std::optional<double> timeout = std::nullopt) override;
   /// asyncio: selectors.EpollSelector.close
   void close() override;

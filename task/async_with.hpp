@@ -25,8 +25,7 @@ template <class Manager, class Body> using BodyResult = typename decltype(call_b
         std::conditional_t<std::is_void_v<Entered<Manager>>, Manager, Stored<Entered<Manager>>>&>()))::value_type;
 
 /// co_await manager.aenter(), the body, manager.aexit(exception or null), which returns true to swallow the exception:
-/// the value is then R{}, else the body's. An lvalue manager is held by reference. asyncio: compile.c
-/// codegen_async_with
+/// the value is then R{}, else the body's. An lvalue manager is held by reference. asyncio: compile.c codegen_async_with
 template <class Manager, class Body, class R = BodyResult<std::remove_reference_t<Manager>, Body>>
 Coroutine<R> async_with_(Manager manager, Body body) {
   std::exception_ptr exception;

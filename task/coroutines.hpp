@@ -30,8 +30,7 @@ struct Frame {
   }
 };
 
-/// A coroutine, but for its result: owns the frame, runs nothing until driven. asyncio: genobject.c
-/// PyCoroObject
+/// A coroutine, but for its result: owns the frame, runs nothing until driven. asyncio: genobject.c PyCoroObject
 class CoroutineBase {
  public:
   CoroutineBase() = default;
@@ -49,8 +48,8 @@ class CoroutineBase {
   }
 
   /// Runs to the next yield: the future that is awaited, or a null one for a bare yield; nullopt when the
-  /// body has returned. What the body throws comes out. RuntimeError when it has ended before. asyncio:
-  /// genobject.c gen_send
+  /// body has returned. What the body throws comes out. RuntimeError when it has ended before.
+  /// asyncio: genobject.c gen_send
   std::optional<AnyFuture> send();
   /// The same, with an exception that appears at the await; a body that never started never runs.
   /// asyncio: genobject.c gen_throw

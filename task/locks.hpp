@@ -20,8 +20,8 @@ class Waiter : public Link {
 /// asyncio: mixins._LoopBoundMixin
 class LoopBound {
  protected:
-  /// The loop of the first task that had to wait; RuntimeError in another loop. asyncio:
-  /// mixins._LoopBoundMixin._get_loop
+  /// The loop of the first task that had to wait; RuntimeError in another loop.
+  /// asyncio: mixins._LoopBoundMixin._get_loop
   EventLoop& get_loop();
 
  private:

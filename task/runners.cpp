@@ -91,7 +91,7 @@ void Runner::run_task(const AnyTask& task) {
   if (task.cancelled() && interrupt_count_ > 0 && task.uncancel() == 0) throw KeyboardInterrupt();
 }
 
-// asyncio: runners.Runner._on_sigint
+// Called by the loop, NOTES [signals]. asyncio: runners.Runner._on_sigint
 void Runner::on_sigint(const AnyTask& main_task) {
   if (main_task.cancelled()) return;  // it was on its way before the loop heard of the signal
   if (++interrupt_count_ == 1 && !main_task.done()) {

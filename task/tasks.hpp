@@ -165,7 +165,7 @@ concept CoroutineFunction = std::invocable<F&> && requires {
   typename std::invoke_result_t<F&>::promise_type;
 };
 
-/// Keeps the callable, and so what its coroutine captured, until the coroutine is done.
+/// Keeps the callable, and so what its coroutine captured, until the coroutine is done. NOTES [lambda-coroutine]
 template <CoroutineFunction F> auto call_and_keep(F f) -> std::invoke_result_t<F&> { co_return co_await f(); }
 
 template <class T> Task<T> EventLoop::create_task(Coroutine<T> coroutine, TaskOptions options) {
