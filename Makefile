@@ -7,6 +7,7 @@ ifeq ($(origin CXX),default)
 CXX      := $(if $(shell command -v g++),g++,clang++)
 endif
 OPT      ?= -O2 -g
+TEST_OPT ?= -O0 -g1
 SANITIZE ?=
 BUILD    ?= build/$(notdir $(CXX))$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
 comma    := ,
@@ -46,6 +47,9 @@ $(BUILD)/tests/trace: $(BUILD)/tests/trace.o $(LIB)
 $(LIB): $(call object,$(LIB_SOURCES))
 	@rm -f $@
 	@ar rcs $@ $^
+
+# The tests are compiled fast, the library as its users compile it.
+$(BUILD)/tests/test_%.o: OPT = $(TEST_OPT)
 
 $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
