@@ -65,6 +65,10 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 $(BUILD)/tests/run: $(call object,$(TEST_SOURCES)) $(LIB)
 	@$(CXX) $^ $(LDFLAGS) $(CATCH_LIBS) -o $@
 
+DIFFERENTIAL := $(filter-out tests/differential/differential.cpp,$(wildcard tests/differential/*.cpp))
+$(BUILD)/tests/differential/differential: $(BUILD)/tests/differential/differential.o $(call object,$(DIFFERENTIAL)) $(LIB)
+	@$(CXX) $^ $(LDFLAGS) -o $@
+
 test: catch2
 	@$(MAKE) --no-print-directory $(BUILD)/tests/run
 	@$(BUILD)/tests/run

@@ -12,6 +12,8 @@ namespace differential {
 using asyncio::AnyFuture;
 using asyncio::Coroutine;
 
+constexpr bool TASKS_TELL_MESSAGE = false;
+
 /// In the place of std::cerr's buffer: the default exception handler becomes an event of the trace.
 class Interpreter::DefaultHandlerOutput : public std::streambuf {
  public:
@@ -158,6 +160,17 @@ Coroutine<void> Interpreter::block(const std::vector<Op>& ops, Activation& act) 
   }
 }
 
+// The exception; without its message if that is a task's. README.md, "Messages".
+std::exception_ptr Interpreter::told(const Op& op, std::exception_ptr error) const {
+  static const std::set<std::string> FROM_TASKS = {"future", "wait_for", "as_completed",
+                                                   "run",    ".result",  ".exception"};
+  if (TASKS_TELL_MESSAGE || !FROM_TASKS.contains(op.name) || !asyncio::holds<asyncio::CancelledError>(error))
+    return error;
+  const bool by_name = op.name == "future" || op.name == ".result" || op.name == ".exception";
+  if (by_name && (plain.contains(op.words[0]) || is_call(op.words[0]))) return error;
+  return std::make_exception_ptr(asyncio::CancelledError());
+}
+
 Coroutine<void> Interpreter::run_awaiting(const Op& op, Activation& act) {
   std::string outcome;
   std::exception_ptr error;
@@ -166,7 +179,7 @@ Coroutine<void> Interpreter::run_awaiting(const Op& op, Activation& act) {
   } catch (const Unbound&) {
     outcome = "unbound";
   } catch (...) {
-    error = std::current_exception();
+    error = told(op, std::current_exception());
     outcome = describe(error);
   }
   log(act.label, op.line, outcome);
@@ -254,7 +267,7 @@ void Interpreter::run_sync(const Op& op, Activation& act) {
   } catch (const Stuck& stuck) {
     outcome = stuck.why;
   } catch (...) {
-    outcome = describe_current();
+    outcome = describe(told(op, std::current_exception()));
   }
   log(act.label, op.line, outcome);
 }
@@ -333,7 +346,10 @@ void Interpreter::summary() {
 }
 
 std::string trace(const std::string& text) {
-  Interpreter interpreter(parse(text));
+  Program program = parse(text);
+  validate(program.script);
+  for (const auto& [name, function] : program.functions) validate(function.ops);
+  Interpreter interpreter(std::move(program));
   const bool uses_context = text.find("ontext") != std::string::npos;
   if (!uses_context) return interpreter.execute();
   return asyncio::Context().run([&] { return interpreter.execute(); });

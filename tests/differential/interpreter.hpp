@@ -35,7 +35,7 @@ using Object =
                  std::shared_ptr<asyncio::Timeout>, std::shared_ptr<asyncio::TaskGroup>>;
 
 template <class T> T& pointee(T& object) { return object; }
-template <class T> T& pointee(const std::shared_ptr<T>& object) { return *object; }
+template <class T> T& pointee(std::shared_ptr<T>& object) { return *object; }
 
 /// One run of a coroutine or function.
 struct Activation {
@@ -83,6 +83,7 @@ class Interpreter {
   std::vector<asyncio::AnyFuture> kept;  // all of the program's futures and tasks that were not dropped
   std::map<std::pair<std::string, std::string>, std::vector<asyncio::CallbackId>> callbacks;
   std::map<std::string, asyncio::Token> tokens;
+  std::set<std::string> plain;  // the names of futures that are nothing else
   std::string handler;
 
  private:
@@ -93,6 +94,7 @@ class Interpreter {
   asyncio::Coroutine<void> run_try(const Op& op, Activation& act);
   asyncio::Coroutine<void> run_managed(const Op& op, Activation& act);
   asyncio::Coroutine<void> enter(const Op& op, Activation& act);
+  std::exception_ptr told(const Op& op, std::exception_ptr error) const;
   void run_sync(const Op& op, Activation& act);
   void leave(const Op& op, Activation& act);
   bool too_many_calls() { return ++calls_ > MAX_CALLS; }
@@ -100,7 +102,7 @@ class Interpreter {
   void finish(Activation& act);
   void summary();
 
-  static constexpr int MAX_CALLS = 200, MAX_ROUNDS = 3;
+  static constexpr int MAX_CALLS = 80, MAX_ROUNDS = 3;
   std::string out_;
   std::multiset<std::string> reports_;
   int logged_iteration_ = -1;

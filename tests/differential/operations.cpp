@@ -67,6 +67,13 @@ std::string log(P&, Activation&, const Words& words) { return join(words); }
 
 std::string drop(P& p, Activation&, const Words& words) {
   Object object = p.find(words[0]);
+  const bool pending = std::visit(
+      [](const auto& value) {
+        if constexpr (std::is_convertible_v<decltype(value), AnyFuture>) return !value.done();
+        return false;
+      },
+      object);
+  if (pending) return "pending";  // upstream would lose the task: NOTES [pending-task]
   p.names.erase(words[0]);
   std::visit(
       [&](const auto& value) {
@@ -96,7 +103,7 @@ std::string run(P& p, Activation&, const Words& words) {
   const std::string& word = words[0];
   if (is_call(word)) {
     p.function(called(word));
-    return show(p.loop.run_until_complete(p.body(called(word), called(word))));
+    return show(p.loop.run_until_complete(p.anonymous(called(word))));
   }
   Object object = p.find(word);
   return std::visit(
@@ -152,6 +159,7 @@ std::string ready(P& p, Activation&, const Words& words) {
 std::string make_future(P& p, Activation&, const Words& words) {
   const auto future = p.loop.create_future<int>();
   p.bind(words[0], future, future);
+  p.plain.insert(words[0]);
   return "ok";
 }
 
@@ -523,6 +531,17 @@ std::string names_of(P& p, const Words& words, const std::vector<AnyFuture>& fut
   return join(names);
 }
 
+// Those that are pending, and the first that is done: upstream keeps a set, whose order is arbitrary.
+template <class F, class Find> std::vector<F> in_order(const Words& words, Find find) {
+  std::vector<F> pending, done;
+  for (const std::string& word : words) {
+    const F future = find(word);
+    (future.done() ? done : pending).push_back(future);
+  }
+  if (!done.empty()) pending.push_back(done.front());
+  return pending;
+}
+
 Coroutine<std::string> await_wait(P& p, Activation&, const Words& words) {
   Words arguments = words;
   asyncio::WaitOptions options{.timeout = take_timeout(arguments)};
@@ -530,19 +549,11 @@ Coroutine<std::string> await_wait(P& p, Activation&, const Words& words) {
   p.check(arguments);
   std::vector<AnyFuture> futures;
   for (const std::string& word : arguments) futures.push_back(p.future(word));
+  const auto find = [&](const std::string& word) { return p.future(word); };
+  // Which of several failures that are there already is looked at depends on that order.
+  if (options.return_when == asyncio::FIRST_EXCEPTION) futures = in_order<AnyFuture>(arguments, find);
   const auto [done, pending] = co_await asyncio::wait(std::move(futures), options);
   co_return names_of(p, arguments, done) + " | " + names_of(p, arguments, pending);
-}
-
-// Those that are pending, and the first that is done: upstream keeps a set, whose order is arbitrary.
-std::vector<asyncio::Future<int>> in_order(P& p, const Words& words) {
-  std::vector<asyncio::Future<int>> pending, done;
-  for (const std::string& word : words) {
-    const auto future = p.int_future(word);
-    (future.done() ? done : pending).push_back(future);
-  }
-  if (!done.empty()) pending.push_back(done.front());
-  return pending;
 }
 
 Coroutine<std::string> await_as_completed(P& p, Activation& act, const Words& words) {
@@ -550,7 +561,8 @@ Coroutine<std::string> await_as_completed(P& p, Activation& act, const Words& wo
   const asyncio::WaitOptions options{.timeout = take_timeout(arguments)};
   p.check(arguments);
   Words outcomes;
-  auto completed = asyncio::as_completed(in_order(p, arguments), options);
+  const auto find = [&](const std::string& word) { return p.int_future(word); };
+  auto completed = asyncio::as_completed(in_order<asyncio::Future<int>>(arguments, find), options);
   for (auto& coming : completed) {
     try {
       const int result = co_await std::move(coming);
@@ -634,6 +646,16 @@ Operation lookup(const std::unordered_map<std::string, Operation>& table, const 
 }
 
 }  // namespace
+
+void validate(const std::vector<Op>& ops) {
+  for (const Op& op : ops) {
+    if (op.kind == Op::Kind::sync) sync_operation(op.name);
+    if (op.kind == Op::Kind::await) await_operation(op.name);
+    validate(op.body);
+    validate(op.final);
+    for (const Except& handler : op.handlers) validate(handler.body);
+  }
+}
 
 SyncOperation sync_operation(const std::string& name) { return lookup(SYNC, name); }
 AwaitOperation await_operation(const std::string& name) { return lookup(AWAIT, name); }

@@ -12,6 +12,9 @@ using AwaitOperation = asyncio::Coroutine<std::string> (*)(Interpreter&, Activat
 SyncOperation sync_operation(const std::string& name);
 AwaitOperation await_operation(const std::string& name);
 
+/// std::invalid_argument if an operation of the program does not exist.
+void validate(const std::vector<Op>& ops);
+
 /// "none" is nullopt.
 std::optional<double> seconds(const std::string& text);
 
