@@ -1,13 +1,14 @@
 // Runs random programs on CPython's asyncio and here, and compares the traces.
-//   differential run N SEED PYTHON [KNOB=VALUE …]   compares; knobs: operations, coroutines, functions, subjects, only, without
-//   differential trace FILE PYTHON                  one program, both traces side by side
-//   differential show SEED INDEX                    prints a random program
-//   differential golden N SEED PYTHON               prints N programs with CPython's traces, for tests/test_differential.cpp
+//   differential run PYTHON N SEED [KNOB=VALUE …]   compares; the knobs are in README.md
+//   differential trace PYTHON FILE                  one program, both traces side by side
+//   differential golden PYTHON N SEED               N programs with CPython's traces, for tests/test_differential.cpp
+//   differential show SEED INDEX [KNOB=VALUE …]     one of the programs of run
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -194,14 +195,24 @@ int trace_of(const std::string& path, const std::string& python) {
   return here != there;
 }
 
-// Programs and traces, each ended by a line "%".
+// Small programs and their traces, each ended by a line "%". Together they have every operation.
 int golden(uint64_t count, uint64_t seed, const std::string& python) {
+  constexpr std::size_t MAX_BYTES = 330;
+  const Knobs small{.coroutines = 2, .operations = 3, .functions = 1, .subjects = 3};
   Twin twin(python);
-  const Knobs small{.coroutines = 3, .operations = 4, .functions = 1, .subjects = 3};
-  for (uint64_t i = 0; i < count; ++i) {
-    const std::string program = generate(seed, i, small).text;
-    std::cout << program << "%\n" << twin.trace(program) << "\n%\n";
+  std::set<std::size_t> patterns;
+  for (uint64_t i = 0; count > 0; ++i) {
+    const Generated generated = generate(seed, i, small);
+    const std::string there = twin.trace(generated.text);
+    const bool has_new =
+        !std::includes(patterns.begin(), patterns.end(), generated.patterns.begin(), generated.patterns.end());
+    if (generated.text.size() + there.size() > (has_new ? 2 : 1) * MAX_BYTES) continue;
+    patterns.insert(generated.patterns.begin(), generated.patterns.end());
+    std::cout << generated.text << "%\n" << there << "\n%\n";
+    --count;
   }
+  const std::size_t never = pattern_texts().size() - patterns.size();
+  std::cerr << "kinds of operation that do not occur: " << never << "\n";
   return 0;
 }
 
@@ -237,10 +248,11 @@ int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   const std::string mode = argc > 1 ? argv[1] : "";
   try {
-    if (mode == "run" && argc > 4)
-      return run({std::stoul(argv[2]), std::stoul(argv[3]), argv[4], knobs_of(argc, argv, 5)});
-    if (mode == "trace" && argc > 3) return trace_of(argv[2], argv[3]);
-    if (mode == "golden" && argc > 4) return golden(std::stoul(argv[2]), std::stoul(argv[3]), argv[4]);
+    if (mode == "run" && argc > 4) {
+      return run({std::stoul(argv[3]), std::stoul(argv[4]), argv[2], knobs_of(argc, argv, 5)});
+    }
+    if (mode == "trace" && argc > 3) return trace_of(argv[3], argv[2]);
+    if (mode == "golden" && argc > 4) return golden(std::stoul(argv[3]), std::stoul(argv[4]), argv[2]);
     if (mode == "show" && argc > 3) {
       std::cout << generate(std::stoul(argv[2]), std::stoul(argv[3]), knobs_of(argc, argv, 4)).text;
       return 0;

@@ -15,6 +15,7 @@ struct Knobs {
   int functions = 2;      // at most: plain functions, for callbacks
   int subjects = 3;       // at most: of what a program is about, besides tasks ("futures", "queues" …)
   std::string only{};     // if not empty: programs about this subject
+  bool known = false;     // also what is known to differ
   std::string without{};  // no operation whose pattern has this text
 };
 

@@ -12,8 +12,6 @@ namespace differential {
 using asyncio::AnyFuture;
 using asyncio::Coroutine;
 
-constexpr bool TASKS_TELL_MESSAGE = false;
-
 /// In the place of std::cerr's buffer: the default exception handler becomes an event of the trace.
 class Interpreter::DefaultHandlerOutput : public std::streambuf {
  public:
@@ -65,7 +63,7 @@ void Interpreter::on_exception(const asyncio::ExceptionContext& context) {
   if (message.find("destroyed") != std::string::npos) return;
   const bool in_callback = message.find("in callback") != std::string::npos;
   const std::string who = message.starts_with("Task") ? "task" : in_callback ? "callback" : "future";
-  const std::string text = who + " " + (context.exception ? describe(context.exception) : message);
+  const std::string text = who + " " + (context.exception ? show(context.exception) : message);
   if (message.find("never retrieved") != std::string::npos) {
     reports_.insert(text);
     return;

@@ -165,6 +165,8 @@ def show(value):
         return "ok"
     if isinstance(value, list):
         return "[" + ",".join([show(each) for each in value]) + "]"
+    if isinstance(value, asyncio.CancelledError) and not TASKS_TELL_MESSAGE:
+        return "CancelledError"
     if isinstance(value, BaseException):
         return describe(value)
     return str(value)
@@ -247,6 +249,8 @@ def drop(p, act, name):
     del p.names[name]
     if value in p.kept:
         p.kept.remove(value)
+    del value
+    gc.collect()  # a traceback's frames may still refer to it
 
 
 @sync
@@ -465,7 +469,7 @@ def result(p, act, x):
 
 def exception(p, act, x):
     error = without_message(p, x, p.names[x].exception)
-    return describe(error) if error else "None"
+    return show(error) if error else "None"
 
 
 def when(p, act, x):
@@ -829,6 +833,8 @@ class Interpreter:
             return
         who = "task" if message.startswith("Task") else "callback" if "in callback" in message else "future"
         error = context.get("exception")
+        if isinstance(error, asyncio.CancelledError) and not TASKS_TELL_MESSAGE:
+            error = asyncio.CancelledError()
         text = f"{who} {describe(error) if error else message}"
         if "never retrieved" in message:
             self.reports.append(text)

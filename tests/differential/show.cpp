@@ -16,7 +16,8 @@ std::string type_name(std::string name) {
                                                                   {"std::out_of_range", "KeyError"}};
   const auto found = SPELLED_HERE.find(name);
   if (found != SPELLED_HERE.end()) return found->second;
-  return name.starts_with("asyncio::") ? name.substr(9) : name;
+  const std::size_t colons = name.rfind("::");
+  return colons == std::string::npos ? name : name.substr(colons + 2);
 }
 
 bool is_word(const std::string& text) {
@@ -53,6 +54,11 @@ std::string describe(const std::exception_ptr& exception) {
   if (colon == std::string::npos) return type_name(text);
   const std::string message = text.substr(colon + 2);
   return type_name(text.substr(0, colon)) + (is_word(message) ? " " + message : "");
+}
+
+std::string show(const std::exception_ptr& error) {
+  if (!error) return "None";
+  return TASKS_TELL_MESSAGE || !asyncio::holds<asyncio::CancelledError>(error) ? describe(error) : "CancelledError";
 }
 
 bool is_a(const std::exception_ptr& exception, const std::string& kind) {

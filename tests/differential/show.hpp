@@ -9,6 +9,9 @@
 
 namespace differential {
 
+/// Does the trace show the message of a CancelledError that comes out of a task? README.md, "Messages".
+inline constexpr bool TASKS_TELL_MESSAGE = false;
+
 /// As Python's repr(float), without a trailing ".0".
 std::string number(double value);
 
@@ -23,7 +26,7 @@ bool is_a(const std::exception_ptr& exception, const std::string& kind);
 [[noreturn]] void raise(const std::string& kind, const std::string& message);
 
 inline std::string show(const std::string& value) { return value; }
-inline std::string show(const std::exception_ptr& error) { return error ? describe(error) : "None"; }
+std::string show(const std::exception_ptr& error);
 inline std::string show(std::monostate) { return "ok"; }
 template <class T>
 requires std::is_arithmetic_v<T> std::string show(T value) {
