@@ -191,8 +191,8 @@ Coroutine<void> Interpreter::run_try(const Op& op, Activation& act) {
   } catch (...) {
     error = std::current_exception();
   }
-  for (const Except& handler : op.handlers) {
-    if (!error || !is_a(error, handler.exception)) continue;
+  for (const Op& handler : op.handlers) {
+    if (!error || !is_a(error, handler.words[0])) continue;
     log(act.label, handler.line, "caught");
     error = nullptr;
     try {

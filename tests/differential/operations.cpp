@@ -653,7 +653,7 @@ void validate(const std::vector<Op>& ops) {
     if (op.kind == Op::Kind::await) await_operation(op.name);
     validate(op.body);
     validate(op.final);
-    for (const Except& handler : op.handlers) validate(handler.body);
+    for (const Op& handler : op.handlers) validate(handler.body);
   }
 }
 

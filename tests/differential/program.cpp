@@ -109,7 +109,7 @@ class Parser {
       if (next.words[0] == "finally") {
         op.final = std::move(body);
       } else {
-        op.handlers.push_back({next.words.at(1), std::move(body), next.number});
+        op.handlers.push_back({Kind::block, "except", {next.words.at(1)}, next.number, std::move(body)});
       }
     }
     return op;

@@ -9,8 +9,6 @@ namespace differential {
 
 using Words = std::vector<std::string>;
 
-struct Except;
-
 /// One line, with the block below it.
 struct Op {
   enum class Kind { sync, await, block, leave };
@@ -19,13 +17,7 @@ struct Op {
   Words words;
   int line;
   std::vector<Op> body{}, final{};
-  std::vector<Except> handlers{};
-};
-
-struct Except {
-  std::string exception;
-  std::vector<Op> body;
-  int line;
+  std::vector<Op> handlers{};  // of a try: "except", with the exception as its word
 };
 
 struct Function {
