@@ -225,7 +225,7 @@ Knobs knobs_of(int argc, char** argv, int from) {
     if (name == "only")
       knobs.only = value;
     else if (name == "without")
-      knobs.without = value;
+      knobs.without.push_back(value);
     else if (name == "known")
       knobs.known = value != "0";
     else if (name == "operations")

@@ -297,8 +297,9 @@ class Generator {
     for (std::size_t i = 0; i < COUNT; ++i) {
       const std::string_view text = PATTERNS[i].text;
       // The frames that an exit left hold what ran last: upstream reports it late.
-      const bool excluded =
-          (exits && text.starts_with("drop")) || (!knobs_.without.empty() && text.find(knobs_.without) != text.npos);
+      const bool excluded = (exits && text.starts_with("drop")) ||
+                            std::any_of(knobs_.without.begin(), knobs_.without.end(),
+                                        [&](const std::string& part) { return text.find(part) != text.npos; });
       if (chosen.contains(PATTERNS[i].subject) && !excluded && (knobs_.known || !is_known(text)))
         candidates_.push_back(i);
     }

@@ -10,13 +10,13 @@ namespace differential {
 
 /// How large, and of what.
 struct Knobs {
-  int coroutines = 4;     // at most, besides main
-  int operations = 5;     // at most in each of them
-  int functions = 2;      // at most: plain functions, for callbacks
-  int subjects = 3;       // at most: of what a program is about, besides tasks ("futures", "queues" …)
-  std::string only{};     // if not empty: programs about this subject
-  bool known = false;     // also what is known to differ
-  std::string without{};  // no operation whose pattern has this text
+  int coroutines = 4;                  // at most, besides main
+  int operations = 5;                  // at most in each of them
+  int functions = 2;                   // at most: plain functions, for callbacks
+  int subjects = 3;                    // at most: of what a program is about, besides tasks ("futures", "queues" …)
+  std::string only{};                  // if not empty: programs about this subject
+  bool known = false;                  // also what is known to differ
+  std::vector<std::string> without{};  // no operation whose pattern has one of these texts
 };
 
 struct Generated {

@@ -256,7 +256,7 @@ Coroutine<void> Interpreter::enter(const Op& op, Activation& act) {
   }
 }
 
-void Interpreter::run_sync(const Op& op, Activation& act) {
+std::string Interpreter::run_sync(const Op& op, Activation& act) {
   std::string outcome;
   try {
     outcome = sync_operation(op.name)(*this, act, op.words);
@@ -268,6 +268,7 @@ void Interpreter::run_sync(const Op& op, Activation& act) {
     outcome = describe(told(op, std::current_exception()));
   }
   log(act.label, op.line, outcome);
+  return outcome;
 }
 
 void Interpreter::leave(const Op& op, Activation& act) {
@@ -286,7 +287,7 @@ void Interpreter::call(const std::string& name, const std::string& label) {
   Activation act{label};
   log(label, called.line, "start");
   for (const Op& op : called.ops) {
-    op.kind == Op::Kind::leave ? leave(op, act) : run_sync(op, act);
+    op.kind == Op::Kind::leave ? leave(op, act) : static_cast<void>(run_sync(op, act));
     if (act.returned) return;
   }
 }
@@ -308,9 +309,8 @@ std::string Interpreter::execute() {
 
 // Lets everything end that can; cancels the rest.
 void Interpreter::finish(Activation& act) {
-  const Op run_forever{Op::Kind::sync, "run_forever", {}, 0};
   for (int round = 0;; ++round) {
-    run_sync(run_forever, act);
+    drain(act);
     if (round == MAX_ROUNDS) break;
     std::vector<AnyFuture> pending;
     std::copy_if(kept.begin(), kept.end(), std::back_inserter(pending), [](const auto& each) { return !each.done(); });
@@ -319,6 +319,15 @@ void Interpreter::finish(Activation& act) {
     for (const AnyFuture& each : pending) each.cancel();
   }
   summary();
+}
+
+// Until nothing more happens: what stands in the queue keeps futures alive.
+void Interpreter::drain(Activation& act) {
+  const Op run_forever{Op::Kind::sync, "run_forever", {}, 0};
+  for (int i = 0; i < MAX_STOPS; ++i) {
+    const std::string outcome = run_sync(run_forever, act);
+    if (outcome == "idle" || outcome == "limit") break;
+  }
 }
 
 void Interpreter::summary() {

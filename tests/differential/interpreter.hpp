@@ -95,14 +95,15 @@ class Interpreter {
   asyncio::Coroutine<void> run_managed(const Op& op, Activation& act);
   asyncio::Coroutine<void> enter(const Op& op, Activation& act);
   std::exception_ptr told(const Op& op, std::exception_ptr error) const;
-  void run_sync(const Op& op, Activation& act);
+  std::string run_sync(const Op& op, Activation& act);
   void leave(const Op& op, Activation& act);
   bool too_many_calls() { return ++calls_ > MAX_CALLS; }
   void on_exception(const asyncio::ExceptionContext& context);
   void finish(Activation& act);
+  void drain(Activation& act);
   void summary();
 
-  static constexpr int MAX_CALLS = 80, MAX_ROUNDS = 3;
+  static constexpr int MAX_CALLS = 80, MAX_ROUNDS = 3, MAX_STOPS = 20;
   std::string out_;
   std::multiset<std::string> reports_;
   int logged_iteration_ = -1;

@@ -17,6 +17,7 @@ from asyncio.selector_events import BaseSelectorEventLoop
 MAX_ITERATIONS = 400
 MAX_CALLS = 80
 MAX_ROUNDS = 3
+MAX_STOPS = 20
 TASKS_TELL_MESSAGE = False  # README.md, "Messages"
 
 EXCEPTIONS = {
@@ -24,7 +25,8 @@ EXCEPTIONS = {
     "CancelledError": asyncio.CancelledError, "KeyboardInterrupt": KeyboardInterrupt, "SystemExit": SystemExit,
     "Exception": Exception, "BaseException": BaseException, "ExceptionGroup": BaseExceptionGroup,
     "InvalidStateError": asyncio.InvalidStateError, "BrokenBarrierError": asyncio.BrokenBarrierError,
-    "QueueEmpty": asyncio.QueueEmpty, "QueueFull": asyncio.QueueFull, "QueueShutDown": asyncio.QueueShutDown,
+    "QueueEmpty": asyncio.QueueEmpty, "QueueFull": asyncio.QueueFull, 
+    "QueueShutDown": getattr(asyncio, "QueueShutDown", None),  # 3.13
 }
 RENAMED = {"BaseExceptionGroup": "ExceptionGroup", "LookupError": "KeyError"}
 
@@ -60,6 +62,9 @@ class VirtualSelector:
 
     def get_map(self):
         return self.registered
+
+    def get_key(self, fd):  # 3.12 asks so
+        return self.registered[fd]
 
     def register(self, fd, events, data=None):
         self.registered[fd] = selectors.SelectorKey(fd, fd, events, data)
@@ -340,12 +345,12 @@ def make_Task(p, name, function, *words):
     p.functions[function]
     context = p.names[words[words.index("in") + 1]] if "in" in words else None
     coroutine = body(p, function, name)
+    # No variable here keeps the task: an eager step's traceback may keep this frame.
     if "eager" in words:
-        task = asyncio.Task(coroutine, loop=p.loop, name=name, eager_start=True, context=context)
+        p.kept.append(asyncio.Task(coroutine, loop=p.loop, name=name, eager_start=True, context=context))
     else:
-        task = p.loop.create_task(coroutine, name=name, context=context)
-    p.kept.append(task)
-    return task
+        p.kept.append(p.loop.create_task(coroutine, name=name, context=context))
+    return p.kept[-1]
 
 
 @make
@@ -895,7 +900,9 @@ class Interpreter:
             error = self.told(caught, function, words)
             forget_where(error)
             outcome = str(error) if type(error) is Stuck else describe(error)
-        self.log(act.label, line, "ok" if outcome is None else outcome)
+        outcome = "ok" if outcome is None else outcome
+        self.log(act.label, line, outcome)
+        return outcome
 
     def leave(self, kind, line, words, act):
         if kind == "return":
@@ -935,7 +942,7 @@ class Interpreter:
     def finish(self, act):
         """Lets everything end that can; cancels the rest."""
         for i in range(MAX_ROUNDS):
-            self.do(0, run_forever, (), act)
+            self.drain(act)
             pending = [future for future in self.kept if not future.done()]
             if not pending:
                 break
@@ -944,8 +951,14 @@ class Interpreter:
                 future.cancel()
             del future, pending
         else:
-            self.do(0, run_forever, (), act)
+            self.drain(act)
         self.summary()
+
+    def drain(self, act):
+        """Until nothing more happens: what stands in the queue keeps futures alive."""
+        for i in range(MAX_STOPS):
+            if self.do(0, run_forever, (), act) in ("idle", "limit"):
+                break
 
     def summary(self):
         for name in sorted(self.names):
