@@ -1,7 +1,9 @@
 // Upstream counterpart: Lib/asyncio/exceptions.py.
 #pragma once
 
+#include <cstddef>
 #include <exception>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -47,6 +49,35 @@ struct TimeoutError : Error {
 /// The barrier was reset or aborted. asyncio: exceptions.BrokenBarrierError
 struct BrokenBarrierError : Error {
   using Error::Error;
+};
+
+/// The stream ended before all was read. asyncio: exceptions.IncompleteReadError
+class IncompleteReadError : public Error {
+ public:
+  IncompleteReadError(std::string partial, std::optional<std::size_t> expected)
+      : Error(std::to_string(partial.size()) + " bytes read on a total of " +
+              (expected ? std::to_string(*expected) : "undefined") + " expected bytes"),
+        partial_(std::move(partial)),
+        expected_(expected) {}
+  /// What was read before the end.
+  const std::string& partial() const noexcept { return partial_; }
+  /// How many bytes were asked for; nullopt if a separator was.
+  std::optional<std::size_t> expected() const noexcept { return expected_; }
+
+ private:
+  std::string partial_;
+  std::optional<std::size_t> expected_;
+};
+
+/// No separator within the stream's limit. asyncio: exceptions.LimitOverrunError
+class LimitOverrunError : public Error {
+ public:
+  LimitOverrunError(const std::string& message, std::size_t consumed) : Error(message), consumed_(consumed) {}
+  /// How many bytes of the buffer to take away.
+  std::size_t consumed() const noexcept { return consumed_; }
+
+ private:
+  std::size_t consumed_;
 };
 
 /// Several errors at once. asyncio: builtins.BaseExceptionGroup

@@ -9,6 +9,9 @@
 #include <iomanip>
 #include <iostream>
 
+#include "loop/executors.hpp"
+#include "loop/selector_transports.hpp"
+
 namespace asyncio {
 namespace {
 
@@ -90,6 +93,7 @@ void EventLoop::close() {
   while (!signal_handlers_.empty()) remove_signal_handler(signal_handlers_.begin()->first);
   closed_ = true;
   close_self_pipe();
+  if (default_executor_) default_executor_->shutdown(false);
   end_pending();
   selector_->close();
 }
@@ -108,6 +112,7 @@ void EventLoop::end_pending() {
     drop(callbacks.reader);
     drop(callbacks.writer);
   }
+  for (const auto& [fd, transport] : std::exchange(transports_, {})) transport->end_with_loop();
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
 }
@@ -129,7 +134,7 @@ void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
 // around a system call: see selectors/select.hpp.
 // asyncio: base_events.BaseEventLoop._run_once
 inline void EventLoop::run_once() {
-  if (threadsafe_waiting_.load(std::memory_order_relaxed)) accept_threadsafe();
+  if (threadsafe_->waiting.load(std::memory_order_relaxed)) accept_threadsafe();
   drop_cancelled_timers();
   process_events(selector_->select(select_timeout()));
   queue_due_timers();

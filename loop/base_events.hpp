@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
@@ -19,17 +20,46 @@
 
 #include "loop/events.hpp"
 #include "loop/heapq.hpp"
+#include "loop/sockets.hpp"
 #include "selectors/selectors.hpp"
 
 namespace asyncio {
 
 class TaskState;  // task/tasks.hpp
+class Server;     // task/servers.hpp
+class Executor;   // loop/executors.hpp
+class WorkItem;
+class SelectorTransport;  // loop/selector_transports.hpp
+class Transport;          // loop/transports.hpp
+class DatagramTransport;
+struct Protocol;  // loop/protocols.hpp
 
 /// What outlives the loop: futures and tasks refer to their loop through it, and find null when the loop is
 /// gone.
 struct LoopAnchor : Counted {
   explicit LoopAnchor(EventLoop* running) noexcept : loop(running) {}
   EventLoop* loop;
+};
+
+/// What other threads may touch of a loop, and may hold longer than it lives: they leave callbacks here, and the first
+/// one wakes the loop through the pipe.
+class ThreadsafeCalls {
+ public:
+  ThreadsafeCalls();
+  /// Takes over a reference to the handle, whose count it does not touch. False: the loop is closed, and the reference
+  /// still the caller's.
+  bool add(HandleState* handle);
+  /// asyncio: selector_events.BaseSelectorEventLoop._write_to_self
+  void write_to_self() noexcept;
+
+  std::atomic<bool> waiting = false;  // there are handles that the loop has not taken over
+
+ private:
+  friend class EventLoop;
+  std::mutex mutex_;
+  HandleQueue handles_;
+  bool closed_ = false;
+  FileDescriptor read_end_, write_end_;
 };
 
 /// Options of create_task.
@@ -99,16 +129,92 @@ class EventLoop {
   /// std::system_error as selectors::BaseSelector::register_.
   /// asyncio: selector_events.BaseSelectorEventLoop._add_reader
   template <class F, class... Args> void add_reader(int fd, F&& f, Args&&... args) {
+    ensure_fd_no_transport(fd);
     add_callback(fd, selectors::EVENT_READ, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
   /// The same for writable. asyncio: selector_events.BaseSelectorEventLoop._add_writer
   template <class F, class... Args> void add_writer(int fd, F&& f, Args&&... args) {
+    ensure_fd_no_transport(fd);
     add_callback(fd, selectors::EVENT_WRITE, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
   /// False if there was none. asyncio: selector_events.BaseSelectorEventLoop._remove_reader
-  bool remove_reader(int fd) { return remove_callback(fd, selectors::EVENT_READ); }
+  bool remove_reader(int fd) {
+    ensure_fd_no_transport(fd);
+    return remove_callback(fd, selectors::EVENT_READ);
+  }
   /// asyncio: selector_events.BaseSelectorEventLoop._remove_writer
-  bool remove_writer(int fd) { return remove_callback(fd, selectors::EVENT_WRITE); }
+  bool remove_writer(int fd) {
+    ensure_fd_no_transport(fd);
+    return remove_callback(fd, selectors::EVENT_WRITE);
+  }
+
+  // Sockets, defined in task/sock.cpp: each tries first, then waits; a cancelled one has lost nothing. In debug mode
+  // ValueError for a descriptor that blocks; RuntimeError for one that a transport owns. OSError from the kernel.
+
+  /// At most n bytes; none at the end. asyncio: selector_events.BaseSelectorEventLoop.sock_recv
+  Coroutine<std::string> sock_recv(int fd, std::size_t n);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recv_into
+  Coroutine<std::size_t> sock_recv_into(int fd, std::span<char> buffer);
+  /// The bytes must outlive the await. asyncio: selector_events.BaseSelectorEventLoop.sock_sendall
+  Coroutine<void> sock_sendall(int fd, std::string_view data);
+  /// The new descriptor does not block, and is the caller's. asyncio: selector_events.BaseSelectorEventLoop.sock_accept
+  Coroutine<std::pair<int, SocketAddress>> sock_accept(int fd);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_connect
+  Coroutine<void> sock_connect(int fd, SocketAddress address);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recvfrom
+  Coroutine<std::pair<std::string, SocketAddress>> sock_recvfrom(int fd, std::size_t n);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recvfrom_into
+  Coroutine<std::pair<std::size_t, SocketAddress>> sock_recvfrom_into(int fd, std::span<char> buffer);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_sendto
+  Coroutine<std::size_t> sock_sendto(int fd, std::string_view data, SocketAddress address);
+  /// Up to `count` bytes of a regular file from `offset` on, until its end; returns how many were sent.
+  /// asyncio: base_events.BaseEventLoop.sock_sendfile
+  Coroutine<std::size_t> sock_sendfile(int fd, int file, std::size_t offset = 0,
+                                       std::optional<std::size_t> count = std::nullopt);
+
+  // Connections, defined in task/servers.hpp. A factory is called once for each: () -> std::shared_ptr<P>.
+
+  /// Connects to the first address of the host that answers, and gives (transport, protocol). OSError of the last one, or
+  /// of all. asyncio: base_events.BaseEventLoop.create_connection
+  template <class Factory>
+  auto create_connection(Factory factory, std::string host, int port, ConnectionOptions options = {})
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+  /// A listening socket for every address of the host, "" being all interfaces; port 0 lets the kernel choose one.
+  /// asyncio: base_events.BaseEventLoop.create_server
+  template <class Factory>
+  Coroutine<Server> create_server(Factory factory, std::string host, int port, ServerOptions options = {});
+  /// asyncio: base_events.BaseEventLoop.create_datagram_endpoint
+  template <class Factory> auto create_datagram_endpoint(Factory factory, std::optional<SocketAddress> local_addr,
+                                                         std::optional<SocketAddress> remote_addr = {})
+      -> Coroutine<std::pair<std::shared_ptr<DatagramTransport>, std::invoke_result_t<Factory&>>>;
+  /// asyncio: unix_events._UnixSelectorEventLoop.create_unix_connection
+  template <class Factory> auto create_unix_connection(Factory factory, std::string path)
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+  /// Replaces a socket file that is there, and removes its own when it closes.
+  /// asyncio: unix_events._UnixSelectorEventLoop.create_unix_server
+  template <class Factory>
+  Coroutine<Server> create_unix_server(Factory factory, std::string path, ServerOptions options = {});
+  /// The transport owns the descriptor of a pipe, socket or character device; ValueError for another, which stays the
+  /// caller's. asyncio: base_events.BaseEventLoop.connect_read_pipe
+  template <class Factory> auto connect_read_pipe(Factory factory, int fd)
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+  /// asyncio: base_events.BaseEventLoop.connect_write_pipe
+  template <class Factory> auto connect_write_pipe(Factory factory, int fd)
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+
+  // Threads and processes, defined in task/threads.hpp.
+
+  /// f(args...) is called in a thread of the executor, or in a process of it; nullptr: the loop's own thread pool. Who
+  /// cancels the future keeps it from running, if it did not start. asyncio: base_events.BaseEventLoop.run_in_executor
+  template <class F, class... Args> auto run_in_executor(Executor* executor, F&& f, Args&&... args)
+      -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>>;
+  /// What nullptr stands for from now on. asyncio: base_events.BaseEventLoop.set_default_executor
+  void set_default_executor(std::unique_ptr<Executor> executor);
+  /// Waits until its threads have ended; run() does so. asyncio: base_events.BaseEventLoop.shutdown_default_executor
+  Coroutine<void> shutdown_default_executor();
+  /// Numeric addresses at once, names in a thread. OSError in the resolver's words.
+  /// asyncio: base_events.BaseEventLoop.getaddrinfo
+  Coroutine<std::vector<SocketAddress>> getaddrinfo(std::string host, std::string service);
 
   /// f(args...) is called by the loop after the signal arrived, at least once however full the machine's
   /// queues are. ValueError for a number that is no signal, RuntimeError outside the main thread or if it
@@ -144,6 +250,10 @@ class EventLoop {
   friend class TaskState;
   friend class AnyTask;
   friend class Runner;
+  friend class ServerState;
+  friend class SelectorTransport;
+  friend class SelectorSocketTransport;
+  friend class SelectorDatagramTransport;
 
   // An entry of the timer heap: the time stands beside the pointer, so that sifting stays in the cache.
   struct Scheduled {
@@ -174,7 +284,7 @@ class EventLoop {
   void check_thread() const;
   // What another thread called before stands before it. NOTES [threadsafe-inbox]
   void add_ready(Ref<HandleState> handle) {
-    if (threadsafe_waiting_.load(std::memory_order_relaxed)) accept_threadsafe();
+    if (threadsafe_->waiting.load(std::memory_order_relaxed)) accept_threadsafe();
     ready_.push_back(std::move(handle));
   }
   void call_soon_handle(Ref<HandleState> handle);
@@ -187,10 +297,15 @@ class EventLoop {
   void add_callback(int fd, unsigned event, Ref<HandleState> handle);
   bool remove_callback(int fd, unsigned event);
   void forget_callbacks(int fd) noexcept;
+  void ensure_fd_no_transport(int fd) const;
+  std::span<char> read_buffer(std::size_t size);
   void make_self_pipe();
   void close_self_pipe() noexcept;
   void read_from_self();
-  void write_to_self() noexcept;
+  Coroutine<void> wait_until_ready(int fd, unsigned event);
+  void check_socket(int fd) const;
+  Executor& default_executor();
+  void expect(WorkItem& item, Ref<PendingHandle> completion);
   void add_signal_handle(int signum, Ref<HandleState> handle);
   void handle_signals();
   void end_pending();
@@ -213,14 +328,13 @@ class EventLoop {
   // What must end with the loop: tasks that are not done, and callbacks of futures that are not done.
   LinkedList<PendingHandle> pending_tasks_, pending_callbacks_;
 
-  // What other threads may touch, under the mutex: they leave callbacks here and wake the loop through the
-  // pipe.
-  std::mutex threadsafe_mutex_;
-  HandleQueue threadsafe_;
-  std::atomic<bool> threadsafe_waiting_ = false;
-  bool threadsafe_closed_ = false;
+  std::unordered_map<int, SelectorTransport*> transports_;
+  std::vector<char> read_buffer_;  // of all transports: what is read is handed on at once
+  std::unique_ptr<Executor> default_executor_;
+  bool executor_shutdown_called_ = false;
+
+  std::shared_ptr<ThreadsafeCalls> threadsafe_;
   std::atomic<std::thread::id> thread_id_{};  // who runs the loop
-  int self_pipe_[2] = {-1, -1};               // read end, write end
 };
 
 template <class F, class... Args> Handle EventLoop::call_soon(F&& f, Args&&... args) {

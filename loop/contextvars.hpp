@@ -15,9 +15,14 @@
 
 namespace asyncio {
 
+/// The value of a variable, the object.
+struct ContextValue : Counted {
+  virtual Ref<ContextValue> clone() const = 0;
+};
+
 /// A context, the object: the values of the variables that were set in it. Copies share the map until one sets.
 struct ContextState : Counted {
-  using Values = std::map<std::uint64_t, Ref<Counted>>;
+  using Values = std::map<std::uint64_t, Ref<ContextValue>>;
   std::shared_ptr<const Values> values;
   bool entered = false;  // by Context::run
 };
@@ -73,17 +78,22 @@ inline Context copy_context() {
   return copy ? Context(std::move(copy)) : Context();
 }
 
+/// The same for another thread, with values of its own: counts of references are not atomic.
+Context copy_context_for_thread();
+
 /// What ContextVar::set returns, for reset: the value before. asyncio: contextvars.Token
 class Token {
  public:
-  Token(std::uint64_t variable, Ref<Counted> old_value) : state_(make_ref<State>(variable, std::move(old_value))) {}
+  Token(std::uint64_t variable, Ref<ContextValue> old_value)
+      : state_(make_ref<State>(variable, std::move(old_value))) {}
 
  private:
   template <class T> friend class ContextVar;
   struct State : Counted {
-    State(std::uint64_t id, Ref<Counted> old) : variable(id), old_value(std::move(old)), context(current_context) {}
+    State(std::uint64_t id, Ref<ContextValue> old)
+        : variable(id), old_value(std::move(old)), context(current_context) {}
     std::uint64_t variable;
-    Ref<Counted> old_value;  // null: it was unset
+    Ref<ContextValue> old_value;  // null: it was unset
     Ref<ContextState> context;
     bool used = false;
   };
@@ -91,8 +101,8 @@ class Token {
 };
 
 std::uint64_t new_variable_id() noexcept;
-Ref<Counted> context_get(std::uint64_t variable);
-Ref<Counted> context_set(std::uint64_t variable, Ref<Counted> value);
+Ref<ContextValue> context_get(std::uint64_t variable);
+Ref<ContextValue> context_set(std::uint64_t variable, Ref<ContextValue> value);
 
 /// A variable with one value in each context. asyncio: contextvars.ContextVar
 template <class T> class ContextVar {
@@ -105,7 +115,7 @@ template <class T> class ContextVar {
   const std::string& name() const noexcept { return name_; }
   /// The value in the current context, else the default, else KeyError. asyncio: contextvars.ContextVar.get
   T get() const {
-    if (const Ref<Counted> value = context_get(id_)) return static_cast<Box&>(*value).value;
+    if (const Ref<ContextValue> value = context_get(id_)) return static_cast<Box&>(*value).value;
     if (!default_) throw KeyError("the context variable '" + name_ + "' has no value here");
     return *default_;
   }
@@ -123,8 +133,9 @@ template <class T> class ContextVar {
   }
 
  private:
-  struct Box : Counted {
+  struct Box : ContextValue {
     explicit Box(T boxed) : value(std::move(boxed)) {}
+    Ref<ContextValue> clone() const override { return make_ref<Box>(value); }
     T value;
   };
   const std::uint64_t id_ = new_variable_id();

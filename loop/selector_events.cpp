@@ -76,54 +76,71 @@ void EventLoop::forget_callbacks(int fd) noexcept {
   if (node.mapped().writer) node.mapped().writer->cancel_callback();
 }
 
+// asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
+void EventLoop::ensure_fd_no_transport(int fd) const {
+  if (transports_.empty() || !transports_.contains(fd)) return;
+  throw RuntimeError("File descriptor " + std::to_string(fd) + " is used by a transport");
+}
+
+std::span<char> EventLoop::read_buffer(std::size_t size) {
+  if (read_buffer_.size() < size) read_buffer_.resize(size);
+  return read_buffer_;
+}
+
+ThreadsafeCalls::ThreadsafeCalls() {
+  int ends[2];
+  check_call(::pipe2(ends, O_NONBLOCK | O_CLOEXEC), "pipe2");
+  read_end_ = FileDescriptor(ends[0]);
+  write_end_ = FileDescriptor(ends[1]);
+}
+
+bool ThreadsafeCalls::add(HandleState* handle) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  handles_.push_back(Ref<HandleState>::adopt(handle));
+  if (!waiting.exchange(true)) write_to_self();
+  return true;
+}
+
+void ThreadsafeCalls::write_to_self() noexcept {
+  // A full pipe wakes the loop as well as one more byte would.
+  while (::write(write_end_.get(), "", 1) < 0 && errno == EINTR) {}
+}
+
 // asyncio: selector_events.BaseSelectorEventLoop._make_self_pipe
 void EventLoop::make_self_pipe() {
-  if (::pipe2(self_pipe_, O_NONBLOCK | O_CLOEXEC) < 0) selectors::throw_errno("pipe2");
-  try {
-    selector_->register_(self_pipe_[0], EVENT_READ, nullptr);
-  } catch (...) {
-    close_self_pipe();
-    throw;
-  }
+  threadsafe_ = std::make_shared<ThreadsafeCalls>();
+  selector_->register_(threadsafe_->read_end_.get(), EVENT_READ, nullptr);
 }
 
 // asyncio: selector_events.BaseSelectorEventLoop._close_self_pipe
 void EventLoop::close_self_pipe() noexcept {
   HandleQueue dropped;  // after the lock is released: a destructor may call us
-  const std::lock_guard lock(threadsafe_mutex_);
-  threadsafe_closed_ = true;
-  dropped = std::move(threadsafe_);
-  ::close(self_pipe_[0]);
-  ::close(self_pipe_[1]);
+  const std::lock_guard lock(threadsafe_->mutex_);
+  threadsafe_->closed_ = true;
+  dropped = std::move(threadsafe_->handles_);
+  threadsafe_->read_end_ = FileDescriptor();
+  threadsafe_->write_end_ = FileDescriptor();
 }
 
 // asyncio: selector_events.BaseSelectorEventLoop._read_from_self
 void EventLoop::read_from_self() {
   char bytes[4096];
-  while (::read(self_pipe_[0], bytes, sizeof bytes) > 0 || errno == EINTR) {}
+  while (::read(threadsafe_->read_end_.get(), bytes, sizeof bytes) > 0 || errno == EINTR) {}
   handle_signals();
   accept_threadsafe();
 }
 
-// asyncio: selector_events.BaseSelectorEventLoop._write_to_self
-void EventLoop::write_to_self() noexcept {
-  // A full pipe wakes the loop as well as one more byte would.
-  while (::write(self_pipe_[1], "", 1) < 0 && errno == EINTR) {}
-}
-
-// Another thread's callbacks wait here until the loop takes them over; the first one wakes it up.
 void EventLoop::add_threadsafe(Ref<HandleState> handle) {
   if (thread_id_.load() == std::this_thread::get_id()) return call_soon_handle(std::move(handle));
-  const std::lock_guard lock(threadsafe_mutex_);
-  if (threadsafe_closed_) throw RuntimeError("Event loop is closed");
-  threadsafe_.push_back(std::move(handle));
-  if (!threadsafe_waiting_.exchange(true)) write_to_self();
+  if (!threadsafe_->add(handle.get())) throw_closed();
+  handle.detach();
 }
 
 void EventLoop::accept_threadsafe() {
-  const std::lock_guard lock(threadsafe_mutex_);
-  threadsafe_waiting_ = false;
-  while (!threadsafe_.empty()) ready_.push_back(threadsafe_.pop_front());
+  const std::lock_guard lock(threadsafe_->mutex_);
+  threadsafe_->waiting = false;
+  while (!threadsafe_->handles_.empty()) ready_.push_back(threadsafe_->handles_.pop_front());
 }
 
 }  // namespace asyncio

@@ -41,7 +41,7 @@ void EventLoop::add_signal_handle(int signum, Ref<HandleState> handle) {
   if (signum < 1 || signum >= NSIG) throw ValueError("invalid signal number " + std::to_string(signum));
   check_closed();
   if (!in_main_thread()) throw RuntimeError("signal handlers can be added in the main thread only");
-  arrivals[signum].wakeup_fd = self_pipe_[1];
+  arrivals[signum].wakeup_fd = threadsafe_->write_end_.get();
   set_action(signum, on_signal);
   handle->repeats_ = true;
   const Ref<HandleState> replaced = std::exchange(signal_handlers_[signum], std::move(handle));

@@ -109,6 +109,7 @@ void Runner::close() {
     loop_.reset();
   });
   cancel_all_tasks(*loop_);
+  if (loop_->default_executor_) loop_->run_until_complete(loop_->shutdown_default_executor());
 }
 
 }  // namespace asyncio

@@ -1,0 +1,153 @@
+// Sockets in coroutines: try, and wait only when the kernel says so. Upstream counterpart: the sock_ methods of
+// Lib/asyncio/selector_events.py.
+#include <fcntl.h>
+#include <sys/sendfile.h>
+
+#include <cerrno>
+
+#include "task/tasks.hpp"
+
+namespace asyncio {
+
+using selectors::EVENT_READ, selectors::EVENT_WRITE;
+
+namespace {
+
+// Held by the callback that waits for a descriptor: when that is dropped, because another one took its place or because
+// the descriptor was closed and its number reused, who waits is told.
+class SockWaiter {
+ public:
+  SockWaiter(Future<void> future, int fd) : future_(std::move(future)), fd_(fd) {}
+  SockWaiter(SockWaiter&&) = default;
+  ~SockWaiter() {
+    if (!future_ || future_.done() || future_.get_loop().is_closed()) return;
+    future_.set_exception(
+        RuntimeError("fd " + std::to_string(fd_) +
+                     " was taken over by another reader or writer, or closed, while a task waited for it"));
+  }
+  void operator()() const {
+    if (!future_.done()) future_.set_result();
+  }
+
+ private:
+  Future<void> future_;
+  int fd_;
+};
+
+}  // namespace
+
+void EventLoop::check_socket(int fd) const {
+  if (debug_ && !(check_call(::fcntl(fd, F_GETFL), "fcntl") & O_NONBLOCK)) {
+    throw ValueError("the socket must be non-blocking");
+  }
+}
+
+// Until the descriptor is ready. The call is then tried again, so that nothing is lost when the task is cancelled now.
+// asyncio: selector_events.BaseSelectorEventLoop._sock_read_done
+Coroutine<void> EventLoop::wait_until_ready(int fd, unsigned event) {
+  ensure_fd_no_transport(fd);
+  const Future<void> ready(*this);
+  const Ref<HandleState> handle = make_handle(SockWaiter(ready, fd));
+  add_callback(fd, event, handle);
+  const Finally remove([&] {
+    if (!handle->cancelled()) remove_callback(fd, event);
+  });
+  co_await ready;
+}
+
+Coroutine<std::size_t> EventLoop::sock_recv_into(int fd, std::span<char> buffer) {
+  check_socket(fd);
+  for (;;) {
+    const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
+    if (n >= 0) co_return n;
+    if (!would_block()) throw_os_error(errno, "recv");
+    co_await wait_until_ready(fd, EVENT_READ);
+  }
+}
+
+Coroutine<std::string> EventLoop::sock_recv(int fd, std::size_t n) {
+  std::string data(n, '\0');
+  data.resize(co_await sock_recv_into(fd, data));
+  co_return data;
+}
+
+Coroutine<std::pair<std::size_t, SocketAddress>> EventLoop::sock_recvfrom_into(int fd, std::span<char> buffer) {
+  check_socket(fd);
+  for (;;) {
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    const ssize_t n = ::recvfrom(fd, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+    if (n >= 0) co_return std::pair(n, SocketAddress(reinterpret_cast<const sockaddr*>(&from), size));
+    if (!would_block()) throw_os_error(errno, "recvfrom");
+    co_await wait_until_ready(fd, EVENT_READ);
+  }
+}
+
+Coroutine<std::pair<std::string, SocketAddress>> EventLoop::sock_recvfrom(int fd, std::size_t n) {
+  std::string data(n, '\0');
+  const std::pair<std::size_t, SocketAddress> received = co_await sock_recvfrom_into(fd, data);
+  data.resize(received.first);
+  co_return std::pair(std::move(data), received.second);
+}
+
+Coroutine<void> EventLoop::sock_sendall(int fd, std::string_view data) {
+  check_socket(fd);
+  while (!data.empty()) {
+    const ssize_t n = ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+    if (n < 0 && !would_block()) throw_os_error(errno, "send");
+    if (n > 0) data.remove_prefix(n);
+    if (!data.empty()) co_await wait_until_ready(fd, EVENT_WRITE);
+  }
+}
+
+Coroutine<std::size_t> EventLoop::sock_sendto(int fd, std::string_view data, SocketAddress address) {
+  check_socket(fd);
+  for (;;) {
+    const ssize_t n = ::sendto(fd, data.data(), data.size(), MSG_NOSIGNAL, address.data(), address.size());
+    if (n >= 0) co_return n;
+    if (!would_block()) throw_os_error(errno, "sendto " + address.str());
+    co_await wait_until_ready(fd, EVENT_WRITE);
+  }
+}
+
+Coroutine<std::pair<int, SocketAddress>> EventLoop::sock_accept(int fd) {
+  check_socket(fd);
+  for (;;) {
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    const int connection = ::accept4(fd, reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (connection >= 0) co_return std::pair(connection, SocketAddress(reinterpret_cast<const sockaddr*>(&from), size));
+    if (!would_block() && errno != ECONNABORTED) throw_os_error(errno, "accept");
+    co_await wait_until_ready(fd, EVENT_READ);
+  }
+}
+
+Coroutine<void> EventLoop::sock_connect(int fd, SocketAddress address) {
+  check_socket(fd);
+  if (::connect(fd, address.data(), address.size()) == 0) co_return;
+  int error = errno;
+  if (error == EINPROGRESS || error == EINTR) {
+    co_await wait_until_ready(fd, EVENT_WRITE);
+    socklen_t size = sizeof error;
+    check_call(::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size), "getsockopt");
+  }
+  if (error != 0) throw_os_error(error, "Connect call failed " + address.str());
+}
+
+Coroutine<std::size_t> EventLoop::sock_sendfile(int fd, int file, std::size_t offset,
+                                                std::optional<std::size_t> count) {
+  check_socket(fd);
+  constexpr std::size_t BLOCK_SIZE = 1 << 20;
+  std::size_t sent = 0;
+  while (!count || sent < *count) {
+    off_t position = static_cast<off_t>(offset + sent);
+    const ssize_t n = ::sendfile(fd, file, &position, count ? std::min(BLOCK_SIZE, *count - sent) : BLOCK_SIZE);
+    if (n == 0) break;
+    if (n < 0 && !would_block()) throw_os_error(errno, "sendfile");
+    if (n < 0) co_await wait_until_ready(fd, EVENT_WRITE);
+    if (n > 0) sent += n;
+  }
+  co_return sent;
+}
+
+}  // namespace asyncio
