@@ -198,7 +198,7 @@ int trace_of(const std::string& path, const std::string& python) {
 // Small programs and their traces, each ended by a line "%". Together they have every operation.
 int golden(uint64_t count, uint64_t seed, const std::string& python) {
   constexpr std::size_t MAX_BYTES = 330;
-  const Knobs small{.coroutines = 2, .operations = 3, .functions = 1, .subjects = 3};
+  const Knobs small{.coroutines = 2, .operations = 3, .functions = 2, .subjects = 3};
   Twin twin(python);
   std::set<std::size_t> patterns;
   for (uint64_t i = 0; count > 0; ++i) {
