@@ -24,7 +24,7 @@ object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all demo examples trace test check bench bench-deps compare wc lint format catch2 clean
+.PHONY: all demo examples trace test mutants check bench bench-deps compare wc lint format catch2 clean
 .SECONDARY:
 
 all: $(LIB) examples
@@ -68,6 +68,10 @@ $(BUILD)/tests/run: $(call object,$(TEST_SOURCES)) $(LIB)
 test: catch2
 	@$(MAKE) --no-print-directory $(BUILD)/tests/run
 	@$(BUILD)/tests/run
+
+# Does a test notice when the library is wrong? tests/mutants/mutants.txt says in which ways.
+mutants: catch2
+	@CXX="$(CXX)" tests/mutants/run --build $(BUILD)/mutants $(MUTANTS)
 
 catch2:
 	@tests/tools/catch2 $(CXX)
