@@ -665,6 +665,21 @@ TEST_CASE("cancelled timers that left the heap one by one do not count for a com
   CHECK(order == Order{92, 95, 96, 97, 99, 98, 93, 94});
 }
 
+TEST_CASE("timers that are cancelled after they fired do not make a compaction due", "[base_events][rule-4]") {
+  TestLoop loop;
+  Order order;
+  std::vector<TimerHandle> timers;
+  for (int i = 0; i < 80; ++i) timers.push_back(loop.call_later(0, [] {}));
+  run_once(loop);
+  for (const TimerHandle& timer : timers) timer.cancel();
+  timers.clear();
+  for (int i = 0; i < 100; ++i) timers.push_back(loop.call_at(i < 92 ? 1000 : 10, Append{&order, i}));
+  for (int i = 0; i < 30; ++i) timers[static_cast<std::size_t>(i)].cancel();  // 30 of 101
+  loop.call_at(11, [&] { loop.stop(); });
+  loop.run_forever();
+  CHECK(order == Order{92, 95, 96, 97, 99, 98, 93, 94});
+}
+
 TEST_CASE("timers that are cancelled twice do not make a compaction due", "[base_events][rule-4]") {
   TestLoop loop;
   Order order;

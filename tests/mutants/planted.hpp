@@ -30,4 +30,9 @@ class Planted {
   std::uint64_t hash_;
 };
 
+// For defects that need a memory: when was the object noted?
+inline std::vector<const void*> notes;
+inline void note(const void* object) { notes.push_back(object); }
+inline auto noted(const void* object) { return std::find(notes.rbegin(), notes.rend(), object).base(); }
+
 }  // namespace mutants
