@@ -1,5 +1,6 @@
 # make demo   builds and runs the tour: needs a C++20 compiler and make, nothing else
 # make test   installs Catch2 if it is missing, builds and runs all tests
+# make mutants   plants defects in a copy of the library: do the tests notice each?
 # make check  what CI runs on top;   make bench  the performance tables;   make wc  the line budgets
 
 CXX      ?= g++
