@@ -1,6 +1,7 @@
 # make demo   builds and runs the tour: needs a C++20 compiler and make, nothing else
 # make test   installs Catch2 if it is missing, builds and runs all tests
 # make differential N=100000 SEED=1   random programs on CPython and here (tests/differential/README.md)
+# make mutants   plants defects in a copy of the library: do the tests notice each?
 # make check  what CI runs on top;   make bench  the performance tables;   make wc  the line budgets
 
 CXX      ?= g++
@@ -27,7 +28,7 @@ object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all demo examples trace test differential trace-of golden check bench bench-deps compare wc lint format catch2 clean
+.PHONY: all demo examples trace test differential trace-of golden mutants check bench bench-deps compare wc lint format catch2 clean
 .SECONDARY:
 
 all: $(LIB) examples
@@ -74,6 +75,10 @@ $(BUILD)/tests/differential/differential: $(call object,$(DIFFERENTIAL)) $(LIB)
 test: catch2
 	@$(MAKE) --no-print-directory $(BUILD)/tests/run
 	@$(BUILD)/tests/run
+
+# Does a test notice when the library is wrong? tests/mutants/mutants.txt says in which ways.
+mutants: catch2
+	@CXX="$(CXX)" tests/mutants/run --build $(BUILD)/mutants $(MUTANTS)
 
 catch2:
 	@tests/tools/catch2 $(CXX)
