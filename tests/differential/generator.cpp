@@ -211,7 +211,7 @@ constexpr Pattern PATTERNS[] = {
     {"contexts", anywhere, 4, "{variable}.assign {number}"},
     {"contexts", anywhere, 2, "{variable}.reset"},
     {"contexts", anywhere, 1, "{context} = copy_context"},
-    {"contexts", in_function, 8, "{context}.run {function}"},
+    {"contexts", in_function, 25, "{context}.run {function}"},
     {"contexts", anywhere, 2, "{task} = Task {its coroutine} in {context}"},
 
     {"descriptors", anywhere, 5, "add_reader {fd} {function}"},
