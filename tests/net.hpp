@@ -66,7 +66,8 @@ template <class F> asyncio::Coroutine<void> until(F condition) {
 /// A descriptor that is closed in time.
 class Fd {
  public:
-  explicit Fd(int fd = -1) : fd_(fd) {}
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
   Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
   Fd& operator=(Fd&& other) noexcept {
     std::swap(fd_, other.fd_);
@@ -80,7 +81,7 @@ class Fd {
   operator int() const { return fd_; }  // NOLINT: it is used as one
 
  private:
-  int fd_;
+  int fd_ = -1;
 };
 
 inline bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
