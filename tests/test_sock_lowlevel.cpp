@@ -151,6 +151,8 @@ TEST_CASE("What can be done at once does not suspend", "[sock_lowlevel]") {
     CHECK(data == "hello");
     co_await loop.sock_sendall(a, "");
     CHECK(!other_ran);
+    co_await sleep(0);
+    CHECK(other_ran);
   });
 }
 
