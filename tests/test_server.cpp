@@ -339,7 +339,7 @@ TEST_CASE("A factory that throws is reported, its connection is closed, and the 
   });
 }
 
-TEST_CASE("A server may be closed from connection_made, and from its factory", "[server][.bug]") {
+TEST_CASE("A server may be closed from connection_made, and from its factory", "[server]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {
     std::optional<Server> server;
@@ -485,8 +485,7 @@ TEST_CASE("abort_clients drops every connection at once", "[server]") {
   });
 }
 
-TEST_CASE("close_clients and abort_clients reach connections whose protocol does not keep the transport",
-          "[server][.bug]") {
+TEST_CASE("close_clients and abort_clients reach connections whose protocol does not keep the transport", "[server]") {
   NetLoop loop(EVERY_SELECTOR);
   const bool aborts = GENERATE(false, true);
   loop.run([&]() -> Coroutine<> {
@@ -545,7 +544,7 @@ TEST_CASE("A server may outlive its loop", "[server]") {
   CHECK(!server->is_serving());
 }
 
-TEST_CASE("start_serving of a closed server is an error", "[server][.bug]") {
+TEST_CASE("start_serving of a closed server is an error", "[server]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {
     const Server server = co_await loop.create_server(make_echo, "127.0.0.1", 0);
@@ -870,7 +869,7 @@ TEST_CASE("A path where nobody listens, and one that is too long, are errors", "
   });
 }
 
-TEST_CASE("create_unix_server does nothing until it is awaited", "[server][unix][.bug]") {
+TEST_CASE("create_unix_server does nothing until it is awaited", "[server][unix]") {
   NetLoop loop;
   TemporaryDirectory directory;
   const std::string path = directory.file("socket");

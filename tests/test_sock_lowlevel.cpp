@@ -809,7 +809,7 @@ TEST_CASE("A sock_sendfile that is cancelled waits no more", "[sock_lowlevel]") 
   });
 }
 
-TEST_CASE("sock_sendfile to who has gone is an error and not a signal", "[sock_lowlevel][.bug]") {
+TEST_CASE("sock_sendfile to who has gone is an error and not a signal", "[sock_lowlevel]") {
   const int status = status_of_child([] {
     NetLoop loop;
     int code = 0;

@@ -440,7 +440,7 @@ TEST_CASE("When eof_received returns false what it has written is sent before th
   });
 }
 
-TEST_CASE("eof_received comes once, also when reading is paused and resumed after it", "[transports][.bug]") {
+TEST_CASE("eof_received comes once, also when reading is paused and resumed after it", "[transports]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {
     const auto protocol = std::make_shared<Recorder>();
@@ -782,8 +782,7 @@ TEST_CASE("What is received after close is not handed on", "[transports]") {
     c.transport->write(digits(8 * MEGABYTE));
     c.transport->close();
     send_all(c.peer, "too late");
-    const std::string received = co_await receive(c.peer, 8 * MEGABYTE);
-    CHECK(received.size() == 8 * MEGABYTE);
+    co_await receive(c.peer, TO_THE_END);  // or to the reset, by which the kernel says that it was not read
     co_await until([&] { return c.protocol->lost == 1; });
     CHECK(c.protocol->data == "");
   });
@@ -1085,7 +1084,7 @@ TEST_CASE("A socket that blocks is made non-blocking", "[transports]") {
   });
 }
 
-TEST_CASE("A descriptor that a transport owns is refused to a second one", "[transports][.bug]") {
+TEST_CASE("A descriptor that a transport owns is refused to a second one", "[transports]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {
     auto c = co_await connected(loop);
