@@ -559,8 +559,10 @@ TEST_CASE("wait for a child that has ended does not suspend",
 TEST_CASE("wait for a child that has ended does not wait for a grandchild that holds its pipe",
           "[subprocess][test_subprocess.test_create_subprocess_env_exec]") {
   const auto main = []() -> Coroutine<int> {
-    const Process process = co_await create_subprocess_shell("sleep 3600 & echo $!; exit 3", {.stdout_ = PIPE});
+    const Process process =
+        co_await create_subprocess_shell("sleep 3600 & echo $!; read x; exit 3", {.stdin_ = PIPE, .stdout_ = PIPE});
     const pid_t grandchild = std::stoi(co_await process.stdout_().readline());
+    process.stdin_().write("x\n");
     co_await test::until([&] { return process.returncode().has_value(); });
     int status = 0;
     try {
