@@ -2157,3 +2157,21 @@ TEST_CASE("sleep is a coroutine: nothing happens before it is awaited", "[tasks]
   loop.run_until_complete(main());
   CHECK(loop.time() == 6);
 }
+
+TEST_CASE("what a task was cancelled with is told to the first who asks, as upstream does") {
+  TestLoop loop;
+  const asyncio::Task<void> task = loop.create_task(asyncio::sleep(1));
+  std::vector<std::string> heard;
+  const auto wait = [&]() -> asyncio::Coroutine<void> {
+    try {
+      co_await task;
+    } catch (...) {
+      heard.push_back(asyncio::describe(std::current_exception()));
+    }
+  };
+  const asyncio::Task<void> first = loop.create_task(wait), second = loop.create_task(wait);
+  run_once(loop, 2);
+  task.cancel("boom");
+  run_briefly(loop);
+  CHECK(heard == std::vector<std::string>{"asyncio::CancelledError: boom", "asyncio::CancelledError"});
+}

@@ -1365,3 +1365,43 @@ TEST_CASE("ensure_future of a moved-from coroutine is RuntimeError", "[ensure_fu
   CHECK_THROWS_AS(asyncio::ensure_future(std::move(coroutine)), asyncio::RuntimeError);
   CHECK(loop.run_until_complete(task) == 1);
 }
+
+TEST_CASE("cancelling a task that waits for a gather of itself is an error, not an endless recursion") {
+  TestLoop loop;
+  std::string text;
+  std::vector<asyncio::Future<std::tuple<asyncio::NoneType>>> gathering;
+  const auto wait_for_gathering = [&]() -> asyncio::Coroutine<void> { co_await gathering[0]; };
+  const auto body = [&]() -> asyncio::Coroutine<void> {
+    const asyncio::Task<void> task = asyncio::create_task(wait_for_gathering);
+    gathering.push_back(asyncio::gather(task));
+    co_await asyncio::sleep(1);
+    text = test::thrown([&] { return task.cancel(); });
+  };
+  loop.run_until_complete(asyncio::call_and_keep(body));
+  CHECK_THAT(text, Catch::Matchers::Contains("in a cycle"));
+}
+
+TEST_CASE("a gather that was cancelled ends as cancelled even if its last child fails with another error") {
+  TestLoop loop;
+  const asyncio::Future<void> never(loop);
+  const auto child = [&]() -> asyncio::Coroutine<void> {
+    try {
+      co_await never;
+    } catch (const asyncio::CancelledError&) {
+      throw asyncio::RuntimeError("why");
+    }
+  };
+  std::string text;
+  const auto body = [&]() -> asyncio::Coroutine<void> {
+    const auto outer = asyncio::gather({.return_exceptions = true}, child);
+    co_await asyncio::sleep(0);
+    outer.cancel();
+    try {
+      co_await outer;
+    } catch (...) {
+      text = asyncio::describe(std::current_exception());
+    }
+  };
+  loop.run_until_complete(asyncio::call_and_keep(body));
+  CHECK(text == "asyncio::CancelledError");
+}
