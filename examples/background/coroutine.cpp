@@ -64,7 +64,8 @@ Generator average() {
   while (sent != 0) {
     if (sent < 0) throw std::invalid_argument("a negative number");
     sum += sent;
-    sent = co_yield sum / ++count;
+    ++count;
+    sent = co_yield sum / count;
   }
   co_return "averaged " + std::to_string(count) + " numbers";
 }
