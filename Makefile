@@ -24,7 +24,7 @@ object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all demo examples trace test check bench bench-deps compare wc lint format catch2 clean
+.PHONY: all demo examples trace test check bench bench-deps bench-fib compare wc lint format catch2 clean
 .SECONDARY:
 
 all: $(LIB) examples
@@ -80,6 +80,9 @@ compare: examples
 
 bench:
 	@tests/tools/bench $(BUILD) "$(CXX)"
+
+bench-fib: $(addprefix $(BUILD)/,$(filter examples/fibservers/%,$(EXAMPLES)))
+	@tests/tools/bench-fib $(BUILD)
 
 bench-deps:
 	@tests/tools/bench-deps
