@@ -70,7 +70,7 @@ class FutureState : public Counted {
   std::exception_ptr outcome();
 
   /// asyncio: futures.Future._make_cancelled_error
-  std::exception_ptr make_cancelled_error() const;
+  std::exception_ptr make_cancelled_error();
 
   /// The guard of the public set_result and set_exception: a task refuses. `method` is the caller's name.
   virtual void check_settable(const char* method) const;
@@ -206,6 +206,8 @@ template <class T> class Future : public AnyFuture {
   /// f(Future<T>) is called through call_soon when the future is done, also if it is done already.
   /// asyncio: futures.Future.add_done_callback
   template <class F> CallbackId add_done_callback(F f) const {
+    static_assert(std::is_invocable_v<F&, Future<T>>,
+                  "a done callback is called with the future that is done: f(Future<T>)");
     return checked().add_done_callback(make_ref<DoneCallbackOf<F, Future<T>>>(std::move(f)));
   }
 

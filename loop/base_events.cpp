@@ -28,12 +28,12 @@ std::ptrdiff_t number_of_threads() {
   return error ? 2 : std::distance(begin(threads), end(threads));  // unknown: assume that there are others
 }
 
+}  // namespace
+
 bool debug_by_environment() noexcept {
   const char* value = std::getenv("ASYNCIO_DEBUG");
   return value && *value;
 }
-
-}  // namespace
 
 EventLoop::EventLoop() : EventLoop(std::make_unique<selectors::DefaultSelector>()) {}
 
@@ -112,7 +112,8 @@ void EventLoop::end_pending() {
     drop(callbacks.reader);
     drop(callbacks.writer);
   }
-  for (const auto& [fd, transport] : std::exchange(transports_, {})) transport->end_with_loop();
+  for (const auto& [fd, transport] : transports_) transport->mark_lost();
+  while (!transports_.empty()) transports_.begin()->second->end_with_loop();
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
 }
@@ -169,7 +170,7 @@ inline std::optional<double> EventLoop::select_timeout() const {
 // NOTES [deadlock] Debug mode only: where upstream would hang, say why. Another thread or a signal may still wake the loop.
 void EventLoop::check_can_be_woken() const {
   const bool by_signal = std::ranges::any_of(signal_handlers_, [](const auto& entry) { return entry.first != SIGINT; });
-  if (pending_tasks_.empty() || !callbacks_.empty() || by_signal || number_of_threads() > 1) return;
+  if (pending_tasks_.empty() || callbacks_.size() > 1 || by_signal || number_of_threads() > 1) return;
   std::string message = "Deadlock: nothing can ever wake this loop. These tasks wait for ever:";
   for (const PendingHandle* task = pending_tasks_.next(); task; task = pending_tasks_.next(task)) {
     message += "\n  " + task->repr();

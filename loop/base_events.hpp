@@ -69,6 +69,9 @@ struct TaskOptions {
   const Context* context = nullptr;  // in which the coroutine runs; default: a copy of the current one
 };
 
+/// ASYNCIO_DEBUG is set. asyncio: coroutines._is_debug_mode
+bool debug_by_environment() noexcept;
+
 /// One thread owns a loop and every object made with it: only call_soon_threadsafe may be called from
 /// elsewhere. All times are double seconds of time(). Any call on a closed loop is RuntimeError "Event loop
 /// is closed". asyncio: base_events.BaseEventLoop
@@ -147,6 +150,9 @@ class EventLoop {
     ensure_fd_no_transport(fd);
     return remove_callback(fd, selectors::EVENT_WRITE);
   }
+
+  /// RuntimeError if a transport owns it. asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
+  void ensure_fd_no_transport(int fd) const;
 
   // Sockets, defined in task/sock.cpp: each tries first, then waits; a cancelled one has lost nothing. In debug mode
   // ValueError for a descriptor that blocks; RuntimeError for one that a transport owns. OSError from the kernel.
@@ -297,7 +303,6 @@ class EventLoop {
   void add_callback(int fd, unsigned event, Ref<HandleState> handle);
   bool remove_callback(int fd, unsigned event);
   void forget_callbacks(int fd) noexcept;
-  void ensure_fd_no_transport(int fd) const;
   std::span<char> read_buffer(std::size_t size);
   void make_self_pipe();
   void close_self_pipe() noexcept;
@@ -308,6 +313,7 @@ class EventLoop {
   void expect(WorkItem& item, Ref<PendingHandle> completion);
   void add_signal_handle(int signum, Ref<HandleState> handle);
   void handle_signals();
+  bool signal_is_pending(int signum) const noexcept;
   void end_pending();
 
   std::unique_ptr<selectors::BaseSelector> selector_;

@@ -24,7 +24,7 @@ struct ContextValue : Counted {
 struct ContextState : Counted {
   using Values = std::map<std::uint64_t, Ref<ContextValue>>;
   std::shared_ptr<const Values> values;
-  bool entered = false;  // by Context::run
+  bool entered = false;  // it is current somewhere
 };
 
 /// The context of what runs in this thread; null while no variable was ever set.
@@ -43,14 +43,20 @@ inline Ref<ContextState> copy_current_context() {
 class EnterContext {
  public:
   explicit EnterContext(Ref<ContextState>& context) noexcept
-      : context_(context), previous_(std::exchange(current_context, context.detach())) {}
+      : context_(context), previous_(std::exchange(current_context, context.detach())) {
+    if (current_context) was_entered_ = std::exchange(current_context->entered, true);
+  }
   EnterContext(const EnterContext&) = delete;
   EnterContext& operator=(const EnterContext&) = delete;
-  ~EnterContext() { context_ = Ref<ContextState>::adopt(std::exchange(current_context, previous_)); }
+  ~EnterContext() {
+    if (current_context) current_context->entered = was_entered_;
+    context_ = Ref<ContextState>::adopt(std::exchange(current_context, previous_));
+  }
 
  private:
   Ref<ContextState>& context_;
   ContextState* previous_;
+  bool was_entered_ = false;
 };
 
 /// A reference to a context. asyncio: contextvars.Context
@@ -60,8 +66,7 @@ class Context {
   explicit Context(Ref<ContextState> state) : state_(std::move(state)) {}
   /// Calls f() in this context: what f sets stays in it. asyncio: contextvars.Context.run
   template <class F> decltype(auto) run(F&& f) {
-    if (std::exchange(state_->entered, true)) throw RuntimeError("cannot enter context: it is entered already");
-    const Finally leave([state = state_.get()] { state->entered = false; });
+    if (state_->entered) throw RuntimeError("cannot enter context: it is entered already");
     Ref<ContextState> state = state_;
     const EnterContext entered(state);
     return std::forward<F>(f)();

@@ -18,10 +18,6 @@ void EventLoop::process_events(std::span<const selectors::SelectorEvent> events)
     if (handle && !HandleQueue::queued(handle.get())) add_ready(handle);
   };
   for (const auto& [key, happened] : events) {
-    if (!key.data) {
-      read_from_self();
-      continue;
-    }
     const Callbacks& callbacks = *static_cast<Callbacks*>(key.data);
     if (happened & EVENT_READ) queue(callbacks.reader);
     if (happened & EVENT_WRITE) queue(callbacks.writer);
@@ -76,7 +72,6 @@ void EventLoop::forget_callbacks(int fd) noexcept {
   if (node.mapped().writer) node.mapped().writer->cancel_callback();
 }
 
-// asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
 void EventLoop::ensure_fd_no_transport(int fd) const {
   if (transports_.empty() || !transports_.contains(fd)) return;
   throw RuntimeError("File descriptor " + std::to_string(fd) + " is used by a transport");
@@ -110,7 +105,7 @@ void ThreadsafeCalls::write_to_self() noexcept {
 // asyncio: selector_events.BaseSelectorEventLoop._make_self_pipe
 void EventLoop::make_self_pipe() {
   threadsafe_ = std::make_shared<ThreadsafeCalls>();
-  selector_->register_(threadsafe_->read_end_.get(), EVENT_READ, nullptr);
+  add_callback(threadsafe_->read_end_.get(), EVENT_READ, make_handle([this] { read_from_self(); }));
 }
 
 // asyncio: selector_events.BaseSelectorEventLoop._close_self_pipe
@@ -128,7 +123,6 @@ void EventLoop::read_from_self() {
   char bytes[4096];
   while (::read(threadsafe_->read_end_.get(), bytes, sizeof bytes) > 0 || errno == EINTR) {}
   handle_signals();
-  accept_threadsafe();
 }
 
 void EventLoop::add_threadsafe(Ref<HandleState> handle) {

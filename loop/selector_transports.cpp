@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,14 +32,11 @@ mode_t file_mode(int fd) {
 // Takes the descriptor over; ValueError, and it stays the caller's, if it is not for a pipe transport.
 FileDescriptor own_pipe(int fd) {
   const mode_t mode = file_mode(fd);
-  if (S_ISFIFO(mode) || S_ISSOCK(mode) || S_ISCHR(mode)) return FileDescriptor(fd);
-  throw ValueError("Pipe transport is for pipes, sockets and character devices only");
-}
-
-// A pipe without a reader is to be an error of write(), not the end of the program: CPython ignores the signal, too.
-void ignore_sigpipe() {
-  struct sigaction action;
-  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
+  if (!S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode)) {
+    throw ValueError("Pipe transport is for pipes, sockets and character devices only");
+  }
+  set_blocking(fd, false);
+  return FileDescriptor(fd);
 }
 
 }  // namespace
@@ -50,7 +46,6 @@ SelectorTransport::SelectorTransport(EventLoop& loop, FileDescriptor fd, std::sh
     : loop_(&loop), fd_(std::move(fd)), protocol_(std::move(protocol)), server_(std::move(server)) {
   loop.check_closed();
   if (!protocol_) throw ValueError("the protocol is null");
-  set_blocking(fd_.get(), false);
   peername_ = getpeername(fd_.get());
   if (peername_ || errno != ENOTSOCK) sockname_ = getsockname(fd_.get());
   loop.transports_[fd_.get()] = this;
@@ -87,6 +82,7 @@ void SelectorTransport::remove_writer() { loop_->remove_callback(fd_.get(), sele
 // asyncio: selector_events._SelectorTransport.close
 void SelectorTransport::close() {
   if (closing_) return;
+  const auto self = shared_from_this();  // the reader may be our last owner
   closing_ = true;
   remove_reader();
   if (buffer_size_ > 0) return;
@@ -97,6 +93,7 @@ void SelectorTransport::close() {
 // asyncio: selector_events._SelectorTransport._force_close
 void SelectorTransport::force_close(std::exception_ptr exception) {
   if (conn_lost_ > 0) return;
+  const auto self = shared_from_this();
   if (buffer_size_ > 0) {
     clear_buffer();
     buffer_size_ = 0;
@@ -125,11 +122,15 @@ void SelectorTransport::call_connection_lost(std::exception_ptr exception) {
   protocol->connection_lost(std::move(exception));
 }
 
-void SelectorTransport::end_with_loop() noexcept {
-  const auto self = weak_from_this().lock();
+void SelectorTransport::mark_lost() noexcept {
   if (loop_->get_debug()) std::cerr << "unclosed transport fd=" << fd_.get() << "\n";
   closing_ = true;
   ++conn_lost_;
+}
+
+void SelectorTransport::end_with_loop() noexcept {
+  const auto self = weak_from_this().lock();
+  loop_->transports_.erase(fd_.get());
   fd_ = FileDescriptor();
   const auto server = std::exchange(server_, nullptr);
   const auto protocol = std::exchange(protocol_, nullptr);
@@ -243,7 +244,7 @@ void SelectorSocketTransport::pause_reading() {
 void SelectorSocketTransport::resume_reading() {
   if (closing_ || !paused_) return;
   paused_ = false;
-  add_reader();
+  if (!eof_received_) add_reader();
 }
 
 // asyncio: selector_events._SelectorSocketTransport._read_ready__data_received
@@ -265,6 +266,7 @@ void SelectorSocketTransport::read_ready() {
 // asyncio: selector_events._SelectorSocketTransport._read_ready__on_eof
 void SelectorSocketTransport::read_ready_on_eof() {
   bool keep_open = false;
+  eof_received_ = true;
   const bool called = call_protocol("Fatal error: protocol.eof_received() call failed.",
                                     [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
   if (!called) return;
@@ -350,8 +352,8 @@ ssize_t UnixWritePipeTransport::send(std::string_view data) noexcept {
 void UnixWritePipeTransport::read_ready() { force_close(buffer_size_ > 0 ? os_error(EPIPE, "write") : nullptr); }
 
 SelectorDatagramTransport::SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd,
-                                                     std::shared_ptr<DatagramProtocol> protocol,
-                                                     std::optional<SocketAddress> address)
+                                                     std::optional<SocketAddress> address,
+                                                     std::shared_ptr<DatagramProtocol> protocol)
     : SelectorTransport(loop, std::move(fd), std::move(protocol), nullptr), address_(std::move(address)) {}
 
 void SelectorDatagramTransport::call_connection_made() {

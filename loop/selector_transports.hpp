@@ -43,7 +43,9 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   int fd() const override { return fd_.get(); }
   void set_write_buffer_limits(WriteBufferLimits limits) override;
   std::size_t get_write_buffer_size() const override { return buffer_size_; }
-  /// The loop is closed: no callback any more, the descriptor is closed and the protocol dropped.
+  /// The loop is closed: no method has an effect any more. It marks all, before it ends the first.
+  void mark_lost() noexcept;
+  /// The descriptor is closed and the protocol dropped.
   void end_with_loop() noexcept;
 
  protected:
@@ -114,6 +116,7 @@ class SelectorSocketTransport : public SelectorTransport, public Transport {
   virtual void read_ready_on_eof();
 
  private:
+  bool eof_received_ = false;
   std::string buffer_;  // what is left to send is its last buffer_size_ bytes
 };
 
@@ -148,8 +151,8 @@ class UnixWritePipeTransport final : public SelectorSocketTransport {
 /// A datagram socket. asyncio: selector_events._SelectorDatagramTransport
 class SelectorDatagramTransport final : public SelectorTransport, public DatagramTransport {
  public:
-  SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<DatagramProtocol> protocol,
-                            std::optional<SocketAddress> address);
+  SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd, std::optional<SocketAddress> address,
+                            std::shared_ptr<DatagramProtocol> protocol);
   void sendto(std::string_view data, std::optional<SocketAddress> address) override;
 
  private:

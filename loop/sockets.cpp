@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -110,6 +111,11 @@ void set_option(int fd, int level, int option, int value) {
 void set_blocking(int fd, bool blocking) {
   const int flags = check_call(::fcntl(fd, F_GETFL), "fcntl");
   check_call(::fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK), "fcntl");
+}
+
+void ignore_sigpipe() noexcept {
+  struct sigaction action;
+  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
 }
 
 SocketAddress getsockname(int fd) {

@@ -68,6 +68,8 @@ bool would_block() noexcept;
 FileDescriptor make_socket(int family, int type);
 void set_option(int fd, int level, int option, int value);
 void set_blocking(int fd, bool blocking);
+/// What has no reader any more is to be an error of write(), not the end of the program: CPython ignores SIGPIPE, too.
+void ignore_sigpipe() noexcept;
 SocketAddress getsockname(int fd);
 /// nullopt if it is not connected.
 std::optional<SocketAddress> getpeername(int fd) noexcept;

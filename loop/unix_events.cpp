@@ -44,8 +44,7 @@ void EventLoop::add_signal_handle(int signum, Ref<HandleState> handle) {
   arrivals[signum].wakeup_fd = threadsafe_->write_end_.get();
   set_action(signum, on_signal);
   handle->repeats_ = true;
-  const Ref<HandleState> replaced = std::exchange(signal_handlers_[signum], std::move(handle));
-  if (replaced) replaced->cancel_callback();
+  signal_handlers_[signum] = std::move(handle);
 }
 
 bool EventLoop::remove_signal_handler(int signum) {
@@ -54,8 +53,12 @@ bool EventLoop::remove_signal_handler(int signum) {
   if (node.empty()) return false;
   set_action(signum, SIG_DFL);
   arrivals[signum].pending = false;
-  node.mapped()->cancel_callback();
   return true;
+}
+
+bool EventLoop::signal_is_pending(int signum) const noexcept {
+  const auto handler = signal_handlers_.find(signum);
+  return handler != signal_handlers_.end() && (arrivals[signum].pending || HandleQueue::queued(handler->second.get()));
 }
 
 // asyncio: unix_events._UnixSelectorEventLoop._handle_signal

@@ -1,6 +1,29 @@
 #include "task/coroutines.hpp"
 
+#include <iostream>
+
 namespace asyncio {
+
+// Compilers spell a coroutine "Coroutine<int> f(int)" or "void f(f(int)::_Z1fi.Frame*)": both become "f".
+std::string function_name(const std::source_location& where) {
+  const std::string text = where.function_name();
+  int depth = 0;
+  std::size_t start = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    depth += (text[i] == '<') - (text[i] == '>');
+    if (depth == 0 && text[i] == ' ') start = i + 1;
+    if (depth == 0 && text[i] == '(' && i > start) return text.substr(start, i - start);
+  }
+  return text;
+}
+
+void CoroutineBase::warn_never_awaited() const noexcept {
+  const EventLoop* loop = get_running_loop_or_null();
+  if (loop ? !loop->get_debug() : !debug_by_environment()) return;
+  const std::source_location& at = frame_->where;
+  std::cerr << "coroutine '" << function_name(at) << "' was never awaited (" << at.file_name() << ":" << at.line()
+            << ")\n";
+}
 
 Frame* CoroutineBase::innermost() const noexcept {
   Frame* frame = frame_;

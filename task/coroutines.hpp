@@ -14,6 +14,9 @@ namespace asyncio {
 
 class CoroutineBase;
 
+/// The name of the coroutine function that a location is in.
+std::string function_name(const std::source_location& where);
+
 /// The record of one coroutine frame, at the head of its promise. asyncio: genobject.c PyCoroObject
 struct Frame {
   std::coroutine_handle<> handle{};
@@ -21,7 +24,7 @@ struct Frame {
   CoroutineBase* cr_await = nullptr;  // the coroutine this one awaits: upstream's name
   FutureState* yielded = nullptr;     // the future this one awaits; null: a bare yield
   std::exception_ptr exception{};     // what to throw at the await; at the end, what came out of the body
-  std::source_location where{};       // of the await that suspended it
+  std::source_location where{};       // of the await that suspended it, before the first one of the function
   bool running = false;               // being driven now (the outermost frame of a chain)
   bool started = false;
 
@@ -70,6 +73,7 @@ class CoroutineBase {
     return *std::exchange(frame_, nullptr);
   }
   void destroy_chain() noexcept;
+  void warn_never_awaited() const noexcept;
 
  private:
   [[noreturn]] void throw_cannot_take() const;
@@ -174,6 +178,7 @@ class PromiseBase : public Frame {
 
 template <class T> class Promise final : public PromiseBase {
  public:
+  explicit Promise(std::source_location at = std::source_location::current()) { where = at; }
   Coroutine<T> get_return_object() noexcept {
     handle = std::coroutine_handle<Promise>::from_promise(*this);
     return Coroutine<T>(*this);
@@ -192,6 +197,7 @@ template <class T> class Promise final : public PromiseBase {
 
 template <> class Promise<void> final : public PromiseBase {
  public:
+  explicit Promise(std::source_location at = std::source_location::current()) { where = at; }
   Coroutine<void> get_return_object() noexcept;
   void return_void() noexcept {}
   void take_result() {
@@ -210,6 +216,12 @@ template <class T> class [[nodiscard]] Coroutine : public CoroutineBase {
 
   Coroutine() = default;
   explicit Coroutine(promise_type& promise) noexcept : CoroutineBase(promise) {}
+  Coroutine(Coroutine&&) = default;
+  Coroutine& operator=(Coroutine&&) = default;
+  /// In debug mode says so if nobody awaited it. asyncio: genobject.c _PyGen_Finalize
+  ~Coroutine() {
+    if (frame() && !frame()->started) warn_never_awaited();
+  }
   /// What the body returned, moved out, or threw; InvalidStateError if it has not ended.
   T result() {
     if (!frame() || !done()) throw InvalidStateError("the coroutine has not returned yet");

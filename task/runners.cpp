@@ -80,14 +80,16 @@ void Runner::run_task(const AnyTask& task) {
     handler = make_handle([this, task] { on_sigint(task); });
     loop_->add_signal_handle(SIGINT, handler);
   }
+  const auto ours = [&] {  // main may have put its own in its place
+    const auto current = loop_->signal_handlers_.find(SIGINT);
+    return handler && current != loop_->signal_handlers_.end() && current->second == handler;
+  };
   const Finally restore([&] {
-    const auto current = loop_->signal_handlers_.find(SIGINT);  // main may have put its own in its place
-    if (handler && current != loop_->signal_handlers_.end() && current->second == handler) {
-      loop_->remove_signal_handler(SIGINT);
-    }
+    if (ours()) loop_->remove_signal_handler(SIGINT);
   });
   interrupt_count_ = 0;
   loop_->run_until_done(task, true);
+  if (interrupt_count_ == 0 && ours() && loop_->signal_is_pending(SIGINT)) on_sigint(task);  // in main's last step
   if (task.cancelled() && interrupt_count_ > 0 && task.uncancel() == 0) throw KeyboardInterrupt();
 }
 

@@ -66,10 +66,10 @@ std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addre
     try {
       sockets.push_back(bind_socket(address, options));
     } catch (const OSError& error) {
-      const bool last = sockets.empty() && &address == &addresses.back();
-      if (!family_is_off(error) || last || addresses.size() == 1) throw;
+      if (!family_is_off(error)) throw;
     }
   }
+  if (sockets.empty()) throw_os_error(EADDRNOTAVAIL, "could not bind on any address: " + addresses.front().str());
   return sockets;
 }
 
@@ -78,6 +78,12 @@ Coroutine<Server> start(EventLoop& loop, std::vector<FileDescriptor> sockets, Pr
   const Server server(std::make_shared<ServerState>(loop, std::move(sockets), std::move(factory), options.backlog));
   if (options.start_serving) co_await server.start_serving();
   co_return server;
+}
+
+FileDescriptor own_socket(const EventLoop& loop, int fd) {
+  loop.ensure_fd_no_transport(fd);
+  set_blocking(fd, false);
+  return FileDescriptor(fd);
 }
 
 ino_t inode_of(const std::string& path) noexcept {
@@ -95,7 +101,7 @@ std::vector<FileDescriptor> only(FileDescriptor socket) {
 
 // asyncio: base_events.BaseEventLoop.create_connection
 Coroutine<FileDescriptor> connect_socket(EventLoop& loop, std::string host, int port, ConnectionOptions options) {
-  if (options.sock >= 0) co_return FileDescriptor(options.sock);
+  if (options.sock >= 0) co_return own_socket(loop, options.sock);
   const std::vector<SocketAddress> addresses = co_await loop.getaddrinfo(std::move(host), std::to_string(port));
   std::vector<std::exception_ptr> errors;
   for (const SocketAddress& address : without_duplicates(addresses)) {
@@ -137,7 +143,7 @@ Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, P
                                   ServerOptions options) {
   std::vector<FileDescriptor> sockets;
   if (options.sock >= 0) {
-    sockets = only(FileDescriptor(options.sock));
+    sockets = only(own_socket(loop, options.sock));
   } else {
     sockets = bind_sockets(co_await loop.getaddrinfo(std::move(host), std::to_string(port)), options);
   }
@@ -148,7 +154,8 @@ Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, Protoc
                                        ServerOptions options) {
   struct stat status;
   if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
-  return start(loop, only(bind_socket(SocketAddress::unix_path(path), options)), std::move(factory), options);
+  std::vector<FileDescriptor> sockets = only(bind_socket(SocketAddress::unix_path(path), options));
+  co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
 
 ServerState::ServerState(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory, int backlog)
@@ -165,6 +172,7 @@ EventLoop& ServerState::loop() const {
 }
 
 void ServerState::start_serving() {
+  if (closed_) throw RuntimeError("the server is closed");
   if (std::exchange(serving_, true)) return;
   for (const FileDescriptor& socket : sockets_) {
     check_call(::listen(socket.get(), backlog_), "listen");
@@ -180,7 +188,7 @@ void ServerState::listen_for(int fd) {
 // As many as there are: each reader is called once in an iteration.
 // asyncio: selector_events.BaseSelectorEventLoop._accept_connection
 void ServerState::accept_connection(int fd) {
-  for (int i = 0; i < backlog_; ++i) {
+  for (int i = 0; i < backlog_ && !closed_; ++i) {
     FileDescriptor connection(::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
       std::make_shared<SelectorSocketTransport>(loop(), std::move(connection), factory_(), shared_from_this())->start();
@@ -228,7 +236,6 @@ void ServerState::close() {
 
 Coroutine<void> ServerState::serve_forever() {
   if (serving_forever_fut_) throw RuntimeError("the server is already being awaited on serve_forever()");
-  if (closed_) throw RuntimeError("the server is closed");
   start_serving();
   const Future<void> serving(loop());
   serving_forever_fut_ = serving;

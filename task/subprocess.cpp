@@ -20,10 +20,12 @@ class ProcessState : public std::enable_shared_from_this<ProcessState> {
   explicit ProcessState(pid_t child) : pid(child) {}
   ProcessState(const ProcessState&) = delete;
   ProcessState& operator=(const ProcessState&) = delete;
-  ~ProcessState();
+  ~ProcessState() { end(); }
 
   void watch(EventLoop& loop);
   void process_exited(int status);
+  /// Kills the child if it still runs.
+  void end() noexcept;
   void pipe_connected(const Future<void>& closed);
 
   const pid_t pid;
@@ -77,7 +79,10 @@ class Spawn {
       from = check_call(::open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
       kept_.emplace_back(from);
     } else if (from == STDOUT) {
-      from = STDOUT_FILENO;
+      from = STDOUT_FILENO;  // the child's
+    } else if (from <= STDERR_FILENO && from != number) {
+      from = check_call(::fcntl(from, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "dup");  // before it is replaced
+      kept_.emplace_back(from);
     }
     posix_spawn_file_actions_adddup2(&actions_, from, number);
     return ours;
@@ -107,7 +112,7 @@ class Spawn {
 int returncode_of(int status) noexcept { return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status); }
 
 int wait_blocking(pid_t pid) noexcept {
-  int status = 0;
+  int status = W_EXITCODE(255, 0);  // if somebody else has reaped it: upstream's number
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
   return status;
 }
@@ -148,15 +153,17 @@ Coroutine<std::string> read_stream(std::optional<StreamReader> reader) {
 
 }  // namespace
 
-ProcessState::~ProcessState() {
+void ProcessState::end() noexcept {
   if (returncode) return;
   ::kill(pid, SIGKILL);
-  wait_blocking(pid);
+  returncode = returncode_of(wait_blocking(pid));
 }
 
 // asyncio: unix_events.PidfdChildWatcher.add_child_handler
 void ProcessState::watch(EventLoop& loop) {
-  const auto self = shared_from_this();
+  const std::shared_ptr<ProcessState> self(shared_from_this().get(), [state = shared_from_this()](ProcessState*) {
+    state->end();  // the loop that waited for it is closed
+  });
   pidfd_ = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (pidfd_) {
     loop.add_reader(pidfd_.get(), [self, &loop] {
@@ -201,10 +208,18 @@ Coroutine<Process> create_subprocess_exec(std::vector<std::string> argv, Subproc
   const auto state = std::make_shared<ProcessState>(spawn.start(argv, options));
   spawn.close_child_ends();
   state->watch(get_running_loop());
-  if (in) state->stdin_ = co_await connect_input(state, std::move(in));
-  if (out) state->stdout_ = co_await connect_output(state, std::move(out), options.limit);
-  if (err) state->stderr_ = co_await connect_output(state, std::move(err), options.limit);
-  co_return Process(state);
+  std::exception_ptr failed;
+  try {
+    if (in) state->stdin_ = co_await connect_input(state, std::move(in));
+    if (out) state->stdout_ = co_await connect_output(state, std::move(out), options.limit);
+    if (err) state->stderr_ = co_await connect_output(state, std::move(err), options.limit);
+    co_return Process(state);
+  } catch (...) {
+    failed = std::current_exception();
+  }
+  ::kill(state->pid, SIGKILL);
+  co_await state->finished.wait();
+  std::rethrow_exception(failed);
 }
 
 Coroutine<Process> create_subprocess_shell(std::string command, SubprocessOptions options) {
@@ -227,7 +242,7 @@ StreamReader Process::stdout_() const { return piped(state_->stdout_); }
 StreamReader Process::stderr_() const { return piped(state_->stderr_); }
 
 Coroutine<int> Process::wait(std::shared_ptr<ProcessState> state) {
-  co_await state->finished.wait();
+  if (!state->returncode) co_await state->finished.wait();
   co_return *state->returncode;
 }
 

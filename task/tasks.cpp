@@ -139,7 +139,7 @@ void TaskState::handle_yield(FutureState* future) {
   if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
 }
 
-std::string TaskState::cancel_message() const {
+std::string TaskState::cancel_message() {
   try {
     std::rethrow_exception(make_cancelled_error());
   } catch (const CancelledError& error) {
@@ -172,9 +172,15 @@ const char* TaskState::state_name() const noexcept {
   return cancelling() > 0 && !done() ? "cancelling" : FutureState::state_name();
 }
 
+static StackEntry entry_of(const Frame& frame) {
+  return {function_name(frame.where), frame.where.file_name(), frame.where.line()};
+}
+
 std::string TaskState::details() const {
   std::string text = " name='" + get_name() + "'";
-  if (const std::vector<StackEntry> stack = get_stack(); !stack.empty()) {
+  std::vector<StackEntry> stack = get_stack();
+  if (stack.empty() && coro_.frame()) stack.push_back(entry_of(*coro_.frame()));  // not started yet
+  if (!stack.empty()) {
     text += " coro=<" + stack[0].function + "() at " + stack[0].file + ":" + std::to_string(stack[0].line) + ">";
   }
   if (TaskState* task = fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr) {
@@ -186,29 +192,17 @@ std::string TaskState::details() const {
   return text;
 }
 
-// Compilers spell a coroutine "Coroutine<int> f(int)" or "void f(f(int)::_Z1fi.Frame*)": both become "f".
-static std::string function_name(std::string text) {
-  int depth = 0;
-  std::size_t start = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    depth += (text[i] == '<') - (text[i] == '>');
-    if (depth == 0 && text[i] == ' ') start = i + 1;
-    if (depth == 0 && text[i] == '(' && i > start) return text.substr(start, i - start);
-  }
-  return text;
-}
-
 // Coroutines that upstream does not have, between those that the program and the library's reader know.
 static bool is_internal(const std::string& function) {
-  return function == "asyncio::async_with_" || function == "asyncio::call_and_keep";
+  return function == "asyncio::async_with_" || function == "asyncio::call_and_keep" ||
+         function == "asyncio::serve_client";
 }
 
 std::vector<StackEntry> TaskState::get_stack() const {
   std::vector<StackEntry> stack;
-  for (const Frame* frame = coro_.frame(); frame && frame->where.line() != 0;) {
-    const std::source_location& at = frame->where;
-    std::string function = function_name(at.function_name());
-    if (!is_internal(function)) stack.push_back({std::move(function), at.file_name(), at.line()});
+  for (const Frame* frame = coro_.frame(); frame && frame->started;) {
+    StackEntry entry = entry_of(*frame);
+    if (!is_internal(entry.function)) stack.push_back(std::move(entry));
     frame = frame->cr_await ? frame->cr_await->frame() : nullptr;
   }
   return stack;

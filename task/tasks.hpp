@@ -74,7 +74,7 @@ class TaskState : public FutureState, public PendingHandle {
   TaskState* waiting_for_task() const noexcept;
   TaskState* last_waiting_task();
   std::string details() const override;
-  std::string cancel_message() const;
+  std::string cancel_message();
   void callback() override;
   void step(std::exception_ptr exception);
   void step_as_current_task(const std::exception_ptr& exception);

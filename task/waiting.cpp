@@ -4,6 +4,8 @@ namespace asyncio {
 
 bool GatheringState::cancel(std::string message) {
   if (done()) return false;
+  if (std::exchange(cancelling_, true)) throw RuntimeError("futures wait for each other in a cycle: " + repr());
+  const Finally left([this] { cancelling_ = false; });
   // The children's ends, not this call, end the gathering: they may refuse.
   bool any = false;
   for (const AnyFuture& child : std::vector(children_)) any |= child.cancel(message);
@@ -29,13 +31,18 @@ void GatheringState::start() {
 // asyncio: tasks.gather
 void GatheringState::child_done(const AnyFuture& child) {
   --unfinished_;
-  std::exception_ptr exception = child.state()->outcome();  // also marks it as retrieved
+  const bool failed = child.cancelled() || child.exception();  // also marks it as retrieved
   if (done()) return;
-  if (exception && !return_exceptions_) {
-    set_exception(std::move(exception));
+  if (failed && !return_exceptions_) {
+    set_exception(child.state()->outcome());
   } else if (unfinished_ == 0) {
     all_done();
   }
+}
+
+std::exception_ptr outcome_among_results(const AnyFuture& child) {
+  const bool of_task = child.cancelled() && child.state()->as_task();
+  return of_task ? std::make_exception_ptr(CancelledError()) : child.state()->outcome();
 }
 
 void GatheringState::all_done() {

@@ -47,6 +47,7 @@ class GatheringState : public FutureState {
   std::size_t unfinished_ = 0;
   bool return_exceptions_;
   bool cancel_requested_ = false;
+  bool cancelling_ = false;  // in cancel() now
 };
 
 /// With the results, which `collect` makes of the typed children.
@@ -78,11 +79,15 @@ auto start_gathering(EventLoop& loop, std::vector<AnyFuture> children, bool retu
   return future;
 }
 
+/// The exception that stands for a child; a cancelled task's is without a message.
+std::exception_ptr outcome_among_results(const AnyFuture& child);
+
 /// How a child's result stands among the others: as it is, or as an Outcome.
 template <bool Outcomes, class T>
 std::conditional_t<Outcomes, Outcome<T>, Stored<T>> result_among(const Future<T>& child) {
   if constexpr (Outcomes) {
-    if (std::exception_ptr exception = child.state()->outcome()) return Outcome<T>(std::in_place_index<1>, exception);
+    if (std::exception_ptr exception = outcome_among_results(child))
+      return Outcome<T>(std::in_place_index<1>, exception);
     return Outcome<T>(std::in_place_index<0>, result_among<false>(child));
   } else if constexpr (std::is_void_v<T>) {
     return None;
@@ -93,6 +98,9 @@ std::conditional_t<Outcomes, Outcome<T>, Stored<T>> result_among(const Future<T>
 
 /// A task for a coroutine or callable, which nobody else will know of; a future or task as it is.
 template <class A> auto child_future(A&& awaitable) {
+  static_assert(
+      requires { ensure_future(std::forward<A>(awaitable)); },
+      "gather needs Coroutines, Futures, Tasks, or callables that return a Coroutine: this is none of them");
   auto future = ensure_future(std::forward<A>(awaitable));
   constexpr bool was_future = std::is_convertible_v<std::remove_cvref_t<A>, AnyFuture>;
   if constexpr (!was_future) static_cast<TaskState*>(future.state())->log_destroy_pending_ = false;

@@ -826,3 +826,17 @@ TEST_CASE("a value whose destructor looks at its variable does no harm", "[conte
   });
   CHECK(destroyed == 2);
 }
+
+TEST_CASE("a context cannot be entered by a task that runs in it already") {
+  TestLoop loop;
+  asyncio::Context context;
+  std::string text;
+  const auto body = [&]() -> asyncio::Coroutine<void> {
+    text = test::thrown([&] { return context.run([] { return 1; }); });
+    co_return;
+  };
+  const asyncio::Task<void> task = loop.create_task(body, {.context = &context});
+  loop.run_until_complete(task);
+  CHECK_THAT(text, Catch::Matchers::Contains("cannot enter context"));
+  CHECK(context.run([] { return 2; }) == 2);
+}

@@ -791,8 +791,7 @@ TEST_CASE("a SIGINT handler that main gives to the loop takes the place of the r
   int calls = 0;
   auto interrupted = [&]() -> Coroutine<int> {
     interrupt_self();
-    co_await asyncio::sleep(0);
-    co_await asyncio::sleep(0);
+    for (int i = 0; i < 3; ++i) co_await asyncio::sleep(0);
     co_return calls;
   };
   auto main = [&]() -> Coroutine<int> {

@@ -1365,3 +1365,93 @@ TEST_CASE("ensure_future of a moved-from coroutine is RuntimeError", "[ensure_fu
   CHECK_THROWS_AS(asyncio::ensure_future(std::move(coroutine)), asyncio::RuntimeError);
   CHECK(loop.run_until_complete(task) == 1);
 }
+
+TEST_CASE("cancelling a task that waits for a gather of itself is an error, not an endless recursion") {
+  TestLoop loop;
+  std::string text;
+  std::vector<asyncio::Future<std::tuple<asyncio::NoneType>>> gathering;
+  const auto wait_for_gathering = [&]() -> asyncio::Coroutine<void> { co_await gathering[0]; };
+  const auto body = [&]() -> asyncio::Coroutine<void> {
+    const asyncio::Task<void> task = asyncio::create_task(wait_for_gathering);
+    gathering.push_back(asyncio::gather(task));
+    co_await asyncio::sleep(1);
+    text = test::thrown([&] { return task.cancel(); });
+  };
+  loop.run_until_complete(asyncio::call_and_keep(body));
+  CHECK_THAT(text, Catch::Matchers::Contains("in a cycle"));
+}
+
+TEST_CASE("a gather that was cancelled ends as cancelled even if its last child fails with another error") {
+  TestLoop loop;
+  const asyncio::Future<void> never(loop);
+  const auto child = [&]() -> asyncio::Coroutine<void> {
+    try {
+      co_await never;
+    } catch (const asyncio::CancelledError&) {
+      throw asyncio::RuntimeError("why");
+    }
+  };
+  std::string text;
+  const auto body = [&]() -> asyncio::Coroutine<void> {
+    const auto outer = asyncio::gather({.return_exceptions = true}, child);
+    co_await asyncio::sleep(0);
+    outer.cancel();
+    try {
+      co_await outer;
+    } catch (...) {
+      text = asyncio::describe(std::current_exception());
+    }
+  };
+  loop.run_until_complete(asyncio::call_and_keep(body));
+  CHECK(text == "asyncio::CancelledError");
+}
+
+TEST_CASE("wait() for all waits for the others when one fails", "[wait]") {
+  TestLoop loop;
+  auto main = [&]() -> Coroutine<void> {
+    std::vector<Task<int>> tasks;
+    tasks.push_back(asyncio::create_task(fails("spam")));
+    tasks.push_back(asyncio::create_task(later(10, 1)));
+    const auto result = co_await asyncio::wait(tasks);
+    CHECK(result.done.size() == 2);
+    CHECK(loop.time() == 10);
+    CHECK(result.done[0].exception() != nullptr);
+  };
+  loop.run_until_complete(main());
+}
+
+TEST_CASE("after wait() nobody waits for the futures that are pending", "[wait]") {
+  TestLoop loop;
+  const Future<int> future(loop);
+  auto main = [&]() -> Coroutine<void> {
+    const std::vector<Future<int>> futures(1, future);
+    const auto result = co_await asyncio::wait(futures, {.timeout = 1});
+    CHECK(result.pending.size() == 1);
+    CHECK(asyncio::capture_call_graph(future).awaited_by.empty());
+  };
+  loop.run_until_complete(main());
+}
+
+TEST_CASE("the timeout of a wait() that is over does not wake the loop", "[wait]") {
+  TestLoop loop;
+  auto main = [&]() -> Coroutine<void> {
+    const std::vector<Task<int>> tasks(1, asyncio::create_task(returns(1)));
+    co_await asyncio::wait(tasks, {.timeout = 1000});
+    const int start = loop.iterations();
+    co_await asyncio::sleep(5000);
+    CHECK(loop.iterations() - start == 2);
+  };
+  loop.run_until_complete(main());
+}
+
+TEST_CASE("the timeout of an as_completed() that is over does not wake the loop", "[as_completed]") {
+  TestLoop loop;
+  auto main = [&]() -> Coroutine<void> {
+    const std::vector<Task<int>> tasks(1, asyncio::create_task(returns(1)));
+    for (Coroutine<int>& next : asyncio::as_completed(tasks, {.timeout = 1000})) co_await next;
+    const int start = loop.iterations();
+    co_await asyncio::sleep(5000);
+    CHECK(loop.iterations() - start == 2);
+  };
+  loop.run_until_complete(main());
+}
