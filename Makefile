@@ -106,6 +106,7 @@ compare: examples
 
 bench:
 	@tests/tools/bench $(BUILD) "$(CXX)"
+	@$(MAKE) --no-print-directory $(BUILD)/tests/bench/echo && $(BUILD)/tests/bench/echo
 
 bench-echo: examples
 	@tests/tools/bench-echo $(BUILD)
