@@ -1,5 +1,7 @@
 # make demo   builds and runs the tour: needs a C++20 compiler and make, nothing else
 # make test   installs Catch2 if it is missing, builds and runs all tests
+# make differential N=100000 SEED=1   random programs on CPython and here (tests/differential/README.md)
+# make mutants   plants defects in a copy of the library: do the tests notice each?
 # make check  what CI runs on top;   make bench  the performance tables (make bench-echo: of the echo servers);   make wc  the line budgets
 
 CXX      ?= g++
@@ -18,13 +20,15 @@ LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -pthread
 LIB_SOURCES  := $(wildcard selectors/*.cpp loop/*.cpp future/*.cpp task/*.cpp)
 EXAMPLES     := $(basename $(wildcard examples/*.cpp examples/*/*.cpp))
 TEST_SOURCES := $(wildcard tests/test_*.cpp)
+DIFFERENTIAL := $(wildcard tests/differential/*.cpp)
+INTERPRETER  := $(patsubst %,tests/differential/%.cpp,interpreter operations program show)
 LIB          := $(BUILD)/libasyncio.a
 object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all demo examples trace test check bench bench-echo bench-deps compare wc lint format catch2 clean
+.PHONY: all demo examples trace test differential trace-of golden mutants check bench bench-echo bench-deps compare wc lint format catch2 clean
 .SECONDARY:
 
 all: $(LIB) examples
@@ -62,15 +66,37 @@ $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB)
 $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(LIB)
 	@$(CXX) $< $(LIB) $(LDFLAGS) -o $@
 
-$(BUILD)/tests/run: $(call object,$(TEST_SOURCES)) $(LIB)
+$(BUILD)/tests/run: $(call object,$(TEST_SOURCES) $(INTERPRETER)) $(LIB)
 	@$(CXX) $^ $(LDFLAGS) $(CATCH_LIBS) -o $@
+
+$(BUILD)/tests/differential/differential: $(call object,$(DIFFERENTIAL)) $(LIB)
+	@$(CXX) $^ $(LDFLAGS) -o $@
 
 test: catch2
 	@$(MAKE) --no-print-directory $(BUILD)/tests/run
 	@$(BUILD)/tests/run
 
+# Does a test notice when the library is wrong? tests/mutants/mutants.txt says in which ways.
+mutants: catch2
+	@CXX="$(CXX)" tests/mutants/run --build $(BUILD)/mutants $(MUTANTS)
+
 catch2:
 	@tests/tools/catch2 $(CXX)
+
+# The same programs on CPython's asyncio and here. PYTHON=… names another Python >= 3.12.
+N       ?= 100000
+SEED    ?= 1
+PROGRAM ?= tests/differential/programs/hello.txt
+
+differential: $(BUILD)/tests/differential/differential
+	@tests/tools/differential $< run $(N) $(SEED) $(KNOBS)
+
+trace-of: $(BUILD)/tests/differential/differential
+	@tests/tools/differential $< trace $(PROGRAM)
+
+golden: $(BUILD)/tests/differential/differential
+	@tests/tools/differential $< golden 2100 7 >$(BUILD)/golden.txt
+	@mv $(BUILD)/golden.txt tests/differential/golden.txt
 
 check:
 	@tests/tools/check

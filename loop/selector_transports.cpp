@@ -352,8 +352,8 @@ ssize_t UnixWritePipeTransport::send(std::string_view data) noexcept {
 void UnixWritePipeTransport::read_ready() { force_close(buffer_size_ > 0 ? os_error(EPIPE, "write") : nullptr); }
 
 SelectorDatagramTransport::SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd,
-                                                     std::shared_ptr<DatagramProtocol> protocol,
-                                                     std::optional<SocketAddress> address)
+                                                     std::optional<SocketAddress> address,
+                                                     std::shared_ptr<DatagramProtocol> protocol)
     : SelectorTransport(loop, std::move(fd), std::move(protocol), nullptr), address_(std::move(address)) {}
 
 void SelectorDatagramTransport::call_connection_made() {

@@ -151,8 +151,8 @@ class UnixWritePipeTransport final : public SelectorSocketTransport {
 /// A datagram socket. asyncio: selector_events._SelectorDatagramTransport
 class SelectorDatagramTransport final : public SelectorTransport, public DatagramTransport {
  public:
-  SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<DatagramProtocol> protocol,
-                            std::optional<SocketAddress> address);
+  SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd, std::optional<SocketAddress> address,
+                            std::shared_ptr<DatagramProtocol> protocol);
   void sendto(std::string_view data, std::optional<SocketAddress> address) override;
 
  private:

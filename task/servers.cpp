@@ -154,7 +154,8 @@ Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, Protoc
                                        ServerOptions options) {
   struct stat status;
   if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
-  return start(loop, only(bind_socket(SocketAddress::unix_path(path), options)), std::move(factory), options);
+  std::vector<FileDescriptor> sockets = only(bind_socket(SocketAddress::unix_path(path), options));
+  co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
 
 ServerState::ServerState(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory, int backlog)

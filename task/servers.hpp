@@ -93,41 +93,38 @@ FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
 /// Starts the transport and waits until connection_made() was called. asyncio: base_events.BaseEventLoop._create_connection_transport
 Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport);
 
-/// Makes the transport for a new protocol: (transport, protocol) once connection_made() was called.
-template <class Result, class T, class Protocol, class... Args>
-Coroutine<Result> connect_transport(EventLoop& loop, Protocol protocol, Args... args) {
+template <class T, class Factory> using Connected = std::pair<std::shared_ptr<T>, std::invoke_result_t<Factory&>>;
+
+/// A new protocol and its transport T(loop, args…, protocol), once connection_made() was called.
+template <class Interface, class T, class Factory, class... Args>
+Coroutine<Connected<Interface, Factory>> connect_transport(EventLoop& loop, Factory& factory, Args... args) {
+  auto protocol = factory();
   const auto transport = std::make_shared<T>(loop, std::move(args)..., protocol);
   co_await wait_connected(loop, transport);
-  co_return Result(transport, protocol);
+  co_return Connected<Interface, Factory>(transport, std::move(protocol));
 }
 
 template <class Factory>
 auto EventLoop::create_connection(Factory factory, std::string host, int port, ConnectionOptions options)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
   FileDescriptor socket = co_await connect_socket(*this, std::move(host), port, options);
-  auto protocol = factory();
-  using Result = std::pair<std::shared_ptr<Transport>, decltype(protocol)>;
-  co_return co_await connect_transport<Result, SelectorSocketTransport>(*this, protocol, std::move(socket));
+  co_return co_await connect_transport<Transport, SelectorSocketTransport>(*this, factory, std::move(socket));
 }
 
 template <class Factory> auto EventLoop::create_unix_connection(Factory factory, std::string path)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
   FileDescriptor socket = co_await connect_unix_socket(*this, std::move(path));
-  auto protocol = factory();
-  using Result = std::pair<std::shared_ptr<Transport>, decltype(protocol)>;
-  co_return co_await connect_transport<Result, SelectorSocketTransport>(*this, protocol, std::move(socket));
+  co_return co_await connect_transport<Transport, SelectorSocketTransport>(*this, factory, std::move(socket));
 }
 
 template <class Factory> auto EventLoop::connect_read_pipe(Factory factory, int fd)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
-  using Result = std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>;
-  return connect_transport<Result, UnixReadPipeTransport>(*this, factory(), fd);
+  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(*this, factory, fd);
 }
 
 template <class Factory> auto EventLoop::connect_write_pipe(Factory factory, int fd)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
-  using Result = std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>;
-  return connect_transport<Result, UnixWritePipeTransport>(*this, factory(), fd);
+  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(*this, factory, fd);
 }
 
 template <class Factory>
@@ -135,10 +132,8 @@ auto EventLoop::create_datagram_endpoint(Factory factory, std::optional<SocketAd
                                          std::optional<SocketAddress> remote_addr)
     -> Coroutine<std::pair<std::shared_ptr<DatagramTransport>, std::invoke_result_t<Factory&>>> {
   FileDescriptor socket = bind_datagram_socket(local_addr, remote_addr);
-  auto protocol = factory();
-  const auto transport = std::make_shared<SelectorDatagramTransport>(*this, std::move(socket), protocol, remote_addr);
-  co_await wait_connected(*this, transport);
-  co_return std::pair<std::shared_ptr<DatagramTransport>, decltype(protocol)>(transport, protocol);
+  co_return co_await connect_transport<DatagramTransport, SelectorDatagramTransport>(*this, factory, std::move(socket),
+                                                                                     remote_addr);
 }
 
 template <class Factory>

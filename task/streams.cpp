@@ -216,11 +216,6 @@ Coroutine<void> StreamWriter::drain(Ref<State> state) {
 
 Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->protocol->get_close_waiter(); }
 
-static std::shared_ptr<StreamReaderProtocol> make_protocol(EventLoop& loop, std::size_t limit,
-                                                           const ClientConnected& client_connected_cb = nullptr) {
-  return std::make_shared<StreamReaderProtocol>(StreamReader(limit, loop), client_connected_cb);
-}
-
 Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port, StreamOptions options) {
   const StreamReader reader(options.limit, get_running_loop());
   const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
@@ -243,22 +238,24 @@ static ServerOptions server_options(const StreamServerOptions& options) {
   return {options.backlog, options.reuse_port, options.start_serving, options.sock};
 }
 
+static ProtocolFactory stream_factory(ClientConnected client_connected, std::size_t limit) {
+  return [&loop = get_running_loop(), client_connected, limit] {
+    return std::make_shared<StreamReaderProtocol>(StreamReader(limit, loop), client_connected);
+  };
+}
+
 Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
                                       StreamServerOptions options) {
-  EventLoop& loop = get_running_loop();
-  const auto factory = [&loop, client_connected, limit = options.limit] {
-    return make_protocol(loop, limit, client_connected);
-  };
-  return start_server_on(loop, std::move(host), port, factory, server_options(options));
+  ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
+  co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory),
+                                     server_options(options));
 }
 
 Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
                                            StreamServerOptions options) {
-  EventLoop& loop = get_running_loop();
-  const auto factory = [&loop, client_connected, limit = options.limit] {
-    return make_protocol(loop, limit, client_connected);
-  };
-  return start_unix_server_on(loop, std::move(path), factory, server_options(options));
+  ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
+  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory),
+                                          server_options(options));
 }
 
 }  // namespace asyncio

@@ -502,6 +502,22 @@ TEST_CASE("a timer fires when no more than the clock's resolution is missing", "
   CHECK(called);
 }
 
+TEST_CASE("a timer that misses exactly the clock's resolution is not due", "[base_events][rule-4]") {
+  TestLoop loop;
+  bool called = false;
+  loop.call_at(1e-9, [&] { called = true; });
+  run_once(loop);
+  CHECK_FALSE(called);
+}
+
+TEST_CASE("an overdue timer makes the loop poll: the timeout is never negative", "[base_events][rule-2]") {
+  TestLoop loop;
+  loop.call_at(1, [&] { loop.stop(); });
+  loop.advance_time(5);
+  loop.run_forever();
+  CHECK(loop.selector.timeouts.back() == 0.0);
+}
+
 TEST_CASE("a clock that jumps over many deadlines fires them all, in order", "[base_events][rule-4]") {
   OddLoop loop([](double timeout) { return timeout + 100; });
   Order order;
@@ -616,6 +632,64 @@ TEST_CASE("over 100 timers of which over half are cancelled are compacted, fewer
     loop.run_forever();
     CHECK(order == expected);
   }
+}
+
+// The orders, again, are those of CPython's loop on the same work.
+TEST_CASE("timers that were compacted away do not count for the next compaction", "[base_events][rule-4]") {
+  TestLoop loop;
+  Order order;
+  std::vector<TimerHandle> timers;
+  for (int i = 0; i < 110; ++i) timers.push_back(loop.call_at(1000, [] {}));
+  for (int i = 0; i < 80; ++i) timers[static_cast<std::size_t>(i)].cancel();
+  run_once(loop);  // 30 are left
+  timers.clear();
+  for (int i = 0; i < 99; ++i) timers.push_back(loop.call_at(i < 91 ? 1000 : 10, Append{&order, i}));
+  for (int i = 0; i < 50; ++i) timers[static_cast<std::size_t>(i)].cancel();  // 50 of 130
+  loop.call_at(11, [&] { loop.stop(); });
+  loop.run_forever();
+  CHECK(order == Order{91, 92, 93, 94, 95, 96, 97, 98});
+}
+
+TEST_CASE("cancelled timers that left the heap one by one do not count for a compaction", "[base_events][rule-4]") {
+  TestLoop loop;
+  Order order;
+  std::vector<TimerHandle> timers;
+  for (int i = 0; i < 80; ++i) timers.push_back(loop.call_at(1, [] {}));
+  for (const TimerHandle& timer : timers) timer.cancel();
+  run_once(loop);  // none is left
+  timers.clear();
+  for (int i = 0; i < 100; ++i) timers.push_back(loop.call_at(i < 92 ? 1000 : 10, Append{&order, i}));
+  for (int i = 0; i < 30; ++i) timers[static_cast<std::size_t>(i)].cancel();  // 30 of 101
+  loop.call_at(11, [&] { loop.stop(); });
+  loop.run_forever();
+  CHECK(order == Order{92, 95, 96, 97, 99, 98, 93, 94});
+}
+
+TEST_CASE("timers that are cancelled after they fired do not make a compaction due", "[base_events][rule-4]") {
+  TestLoop loop;
+  Order order;
+  std::vector<TimerHandle> timers;
+  for (int i = 0; i < 80; ++i) timers.push_back(loop.call_later(0, [] {}));
+  run_once(loop);
+  for (const TimerHandle& timer : timers) timer.cancel();
+  timers.clear();
+  for (int i = 0; i < 100; ++i) timers.push_back(loop.call_at(i < 92 ? 1000 : 10, Append{&order, i}));
+  for (int i = 0; i < 30; ++i) timers[static_cast<std::size_t>(i)].cancel();  // 30 of 101
+  loop.call_at(11, [&] { loop.stop(); });
+  loop.run_forever();
+  CHECK(order == Order{92, 95, 96, 97, 99, 98, 93, 94});
+}
+
+TEST_CASE("timers that are cancelled twice do not make a compaction due", "[base_events][rule-4]") {
+  TestLoop loop;
+  Order order;
+  std::vector<TimerHandle> timers;
+  for (int i = 0; i < 100; ++i) timers.push_back(loop.call_at(i < 92 ? 1000 : 10, Append{&order, i}));
+  for (int i = 0; i < 40; ++i) timers[static_cast<std::size_t>(i)].cancel();
+  for (int i = 0; i < 40; ++i) timers[static_cast<std::size_t>(i)].cancel();  // 40 of 101
+  loop.call_at(11, [&] { loop.stop(); });
+  loop.run_forever();
+  CHECK(order == Order{92, 95, 96, 97, 99, 98, 93, 94});
 }
 
 TEST_CASE("a timer that was compacted away can be cancelled again", "[base_events][rule-7]") {
@@ -895,6 +969,22 @@ TEST_CASE("a run_until_complete that is interrupted leaves no stop behind",
   });
   loop.run_forever();
   CHECK(called);
+}
+
+TEST_CASE("a future whose run_until_complete was stopped does not stop the next run", "[base_events]") {
+  TestLoop loop;
+  const Future<void> future(loop);
+  loop.call_soon([&] { loop.stop(); });
+  CHECK(test::thrown([&] { loop.run_until_complete(future); }) ==
+        "std::runtime_error: Event loop stopped before Future completed.");
+  future.set_result();
+  bool reached = false;
+  loop.call_later(10, [&] {
+    reached = true;
+    loop.stop();
+  });
+  loop.run_forever();
+  CHECK(reached);
 }
 
 TEST_CASE("an orphan of an interrupted run_until_complete does not stop the next one",
@@ -1297,6 +1387,17 @@ TEST_CASE("debug mode reports slow steps of tasks", "[test_base_events.test_log_
   CHECK(starts_with(errors.text(), "Executing <Task "));
   CHECK(errors.contain("laggard"));
   CHECK(errors.contain(" took 0.75"));
+}
+
+TEST_CASE("a callback that takes exactly slow_callback_duration is slow",
+          "[test_base_events.test_log_slow_callbacks]") {
+  const CapturedErrors errors;
+  TestLoop loop;
+  loop.set_debug(true);
+  loop.slow_callback_duration = 0.5;
+  loop.call_soon([&] { loop.advance_time(0.5); });
+  run_once(loop);
+  CHECK(errors.contain("took 0.500 seconds"));
 }
 
 TEST_CASE("without debug mode a slow callback is nobody's business", "[test_base_events.test_log_slow_callbacks]") {

@@ -651,3 +651,12 @@ TEST_CASE("in the main thread, get_event_loop makes none after set_event_loop(nu
           "[test_events.PolicyTests.test_get_event_loop_after_set_none]") {
   CHECK(passes_in_fresh_process("[fresh-process-unset]"));
 }
+
+TEST_CASE("what a callback captured is freed when it was called, also while its handle lives", "[events][rule-7]") {
+  TestLoop loop;
+  const Handle soon = loop.call_soon([captured = Instance()] {});
+  const TimerHandle timer = loop.call_later(0, [captured = Instance()] {});
+  CHECK(Instance::alive() == 2);
+  run_once(loop);
+  CHECK(Instance::alive() == 0);
+}

@@ -1983,3 +1983,30 @@ TEST_CASE("a hundred thousand waiters that are all cancelled leave nothing behin
   seconds_to_cancel<Semaphore>(100000);
   CHECK(Instance::alive() == 0);
 }
+
+TEST_CASE("notify() does not count a waiter that was cancelled just before, which notifies one more",
+          "[condition][rule-5]") {
+  TestLoop loop;
+  Condition condition;
+  Numbers log;
+  auto waits_until_notified = [&](int number) -> Coroutine<void> {
+    co_await condition.acquire();
+    try {
+      co_await condition.wait();
+      log.push_back(number);
+    } catch (const CancelledError&) {}
+    condition.release();
+  };
+  auto main = [&]() -> Coroutine<void> {
+    std::vector<Task<void>> tasks;
+    for (int i = 1; i <= 3; ++i) tasks.push_back(asyncio::create_task(waits_until_notified(i)));
+    co_await asyncio::sleep(0);
+    co_await condition.acquire();
+    tasks[0].cancel();
+    condition.notify();
+    condition.release();
+    for (int i = 0; i < 20; ++i) co_await asyncio::sleep(0);
+    CHECK(log == Numbers{2, 3});
+  };
+  loop.run_until_complete(main());
+}

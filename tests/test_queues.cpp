@@ -842,3 +842,39 @@ TEST_CASE("ten times the getters and putters, cancelled in random order, take ab
 TEST_CASE("the same with a hundred thousand getters and putters", "[.big][queues]") {
   compare_queue_times(10000, true);
 }
+
+TEST_CASE("a getter whose item was taken by another one waits again, behind the others", "[queues]") {
+  TestLoop loop;
+  Queue<int> queue;
+  Numbers log;
+  auto gets_as = [&](int number) -> Coroutine<void> {
+    const int item = co_await queue.get();
+    log.push_back(10 * number + item);
+  };
+  const Task<void> first = loop.create_task(gets_as(1)), second = loop.create_task(gets_as(2));
+  run_once(loop);
+  queue.put_nowait(0);
+  CHECK(queue.get_nowait() == 0);
+  run_briefly(loop);
+  queue.put_nowait(1);
+  queue.put_nowait(2);
+  run_briefly(loop);
+  CHECK(log == Numbers{21, 12});
+}
+
+TEST_CASE("a putter whose room was taken by another one waits again", "[queues]") {
+  TestLoop loop;
+  Queue<int> queue(1);
+  queue.put_nowait(0);
+  Numbers log;
+  const Task<void> putter = loop.create_task(puts(queue, log, 1));
+  run_once(loop);
+  CHECK(queue.get_nowait() == 0);
+  queue.put_nowait(2);
+  run_briefly(loop);
+  CHECK_FALSE(putter.done());
+  CHECK(queue.get_nowait() == 2);
+  run_briefly(loop);
+  CHECK(log == Numbers{1});
+  CHECK(drain(queue) == Numbers{1});
+}

@@ -6,6 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <functional>
@@ -410,6 +411,33 @@ TEST_CASE("a reader left over by an interrupted batch is called once for the eve
   loop.selector.make_ready(FD, EVENT_READ);  // nobody has read: it is still readable
   run_once(loop);
   CHECK(order == Order{1});
+}
+
+TEST_CASE("a reader keeps what it captured from call to call", "[selector_events][rule-7]") {
+  TestLoop loop;
+  int calls = 0;
+  loop.add_reader(FD, [&calls, captured = Instance()] { ++calls; });
+  for (int call = 1; call <= 3; ++call) {
+    loop.selector.make_ready(FD, EVENT_READ);
+    run_once(loop);
+    CHECK(calls == call);
+    CHECK(Instance::alive() == 1);
+  }
+}
+
+TEST_CASE("a reader that an interrupted batch left, and that is told again, loses nobody behind it",
+          "[selector_events][rule-6]") {
+  TestLoop loop;
+  std::string log;
+  loop.add_reader(FD, [&] { log += "r"; });
+  loop.add_writer(FD, [&] { log += "w"; });
+  loop.call_soon([] { throw KeyboardInterrupt(); });
+  loop.selector.make_ready(FD, EVENT_READ | EVENT_WRITE);
+  CHECK_THROWS_AS(run_once(loop), KeyboardInterrupt);
+  CHECK(log.empty());
+  loop.selector.make_ready(FD, EVENT_READ);
+  run_once(loop);
+  CHECK(log == "rw");
 }
 
 TEST_CASE("an interrupt out of a reader leaves run_forever, and the reader stays", "[selector_events][rule-6]") {
@@ -938,6 +966,37 @@ TEST_CASE("a signal handler that was removed is not called for a signal that arr
   loop.add_signal_handler(SIGUSR1, [&] { called = true; });
   run_once(loop, 2);
   CHECK_FALSE(called);
+}
+
+TEST_CASE("a signal that nobody handled any more is not given to a later handler", "[selector_events]") {
+  EventLoop loop;
+  bool called = false;
+  loop.add_signal_handler(SIGUSR1, [&] { called = true; });
+  ::raise(SIGUSR1);
+  loop.remove_signal_handler(SIGUSR1);
+  run_once(loop);
+  loop.add_signal_handler(SIGUSR1, [&] { called = true; });
+  std::thread([&] { loop.call_soon_threadsafe([] {}); }).join();  // the loop looks for signals when it is woken
+  run_once(loop);
+  CHECK_FALSE(called);
+}
+
+TEST_CASE("a signal leaves the errno of what it interrupts, also when the pipe to the loop is full",
+          "[selector_events]") {
+  EventLoop loop;
+  loop.add_signal_handler(SIGUSR1, [] {});
+  for (int i = 0; i < 70'000; ++i) ::raise(SIGUSR1);  // the pipe holds 65,536 bytes
+  errno = 0;
+  ::raise(SIGUSR1);
+  CHECK(errno == 0);
+}
+
+TEST_CASE("system calls that a signal interrupts are restarted", "[selector_events]") {
+  EventLoop loop;
+  loop.add_signal_handler(SIGUSR1, [] {});
+  struct sigaction action;
+  REQUIRE(::sigaction(SIGUSR1, nullptr, &action) == 0);
+  CHECK((action.sa_flags & SA_RESTART) != 0);
 }
 
 TEST_CASE("a signal handler that throws is reported, and stays", "[selector_events][rule-6]") {

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <limits>
 #include <string>
@@ -83,6 +84,16 @@ Fd reopen_as(int number, int source) {
 std::size_t open_descriptors() {
   const std::filesystem::directory_iterator entries("/proc/self/fd");
   return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
+}
+
+/// How many descriptors the kernel watches for all epoll instances of this process.
+int watched_by_epoll() {
+  int watched = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fdinfo")) {
+    std::ifstream info(entry.path());
+    for (std::string line; std::getline(info, line);) watched += line.compare(0, 4, "tfd:") == 0;
+  }
+  return watched;
 }
 
 double monotonic() {
@@ -536,6 +547,19 @@ TEMPLATE_TEST_CASE("a pipe that nobody reads any more is an error, reported as w
   CHECK(select(selector, 0) == Reported{{pipe.writer, EVENT_WRITE}});
 }
 
+TEMPLATE_TEST_CASE("a full pipe that nobody reads any more is writable: the write will say what is wrong",
+                   "[test_selectors.test_select]", BOTH) {
+  Pipe pipe;
+  REQUIRE(::fcntl(pipe.writer, F_SETFL, O_NONBLOCK) == 0);
+  const std::string bytes(65536, 'x');
+  while (::write(pipe.writer, bytes.data(), bytes.size()) > 0) {}
+  TestType selector;
+  selector.register_(pipe.writer, EVENT_WRITE);
+  CHECK(select(selector, 0).empty());
+  pipe.reader.close();
+  CHECK(select(selector, 0) == Reported{{pipe.writer, EVENT_WRITE}});
+}
+
 TEMPLATE_TEST_CASE("twelve pairs: what is written to one is reported for its peer alone",
                    "[test_selectors.test_selector]", BOTH) {
   TestType selector;
@@ -776,6 +800,22 @@ TEMPLATE_TEST_CASE("events of an old file that lives on as a duplicate do not co
   CHECK(selector.select(0).size() == 1);
   selector.unregister(bystander.reader);
   CHECK(selector.select(0).empty());
+}
+
+TEST_CASE("under epoll, an old file that lives on as a duplicate is reported once, then not watched any more",
+          "[selectors][rule-7]") {
+  const int watched_before = watched_by_epoll();
+  EpollSelector selector;
+  Pipe old;
+  const int number = old.reader;
+  const Fd duplicate(::dup(number));
+  selector.register_(number, EVENT_READ);
+  old.reader.close();
+  selector.unregister(number);
+  CHECK(watched_by_epoll() == watched_before + 1);
+  old.send();
+  CHECK(select(selector, 0).empty());
+  CHECK(watched_by_epoll() == watched_before);
 }
 
 // ---- the class itself

@@ -965,3 +965,56 @@ TEST_CASE("a loop that is closed in the middle of a group frees the group and it
     CHECK(task.cancelled());
   }
 }
+
+TEST_CASE("when a task fails, its siblings and the body are cancelled in the same iteration", "[taskgroups]") {
+  TestLoop loop;
+  int failed = 0, sibling = 0, body = 0;
+  auto sleeps_until_cancelled = [&](int& iteration) -> Coroutine<void> {
+    try {
+      co_await asyncio::sleep(1000);
+    } catch (const CancelledError&) {
+      iteration = loop.iterations();
+      throw;
+    }
+  };
+  auto fails = [&]() -> Coroutine<void> {
+    co_await asyncio::sleep(0);
+    failed = loop.iterations();
+    throw MyError();
+  };
+  auto main = [&]() -> Coroutine<void> {
+    TaskGroup group;
+    try {
+      co_await asyncio::async_with(group, [&](TaskGroup&) -> Coroutine<void> {
+        group.create_task(sleeps_until_cancelled(sibling));
+        group.create_task(fails());
+        co_await sleeps_until_cancelled(body);
+      });
+    } catch (const ExceptionGroup&) {}
+  };
+  loop.run_until_complete(main());
+  CHECK(sibling - failed == 2);
+  CHECK(body - failed == 2);
+}
+
+TEST_CASE("a task that fails in its eager start is an error of its group", "[taskgroups]") {
+  TestLoop loop;
+  auto fails = []() -> Coroutine<void> {
+    throw asyncio::ValueError("spam");
+    co_return;
+  };
+  auto main = [&]() -> Coroutine<void> {
+    TaskGroup group;
+    std::exception_ptr error;
+    try {
+      co_await asyncio::async_with(group, [&](TaskGroup&) -> Coroutine<void> {
+        group.create_task(fails(), {.eager_start = true});
+        co_return;
+      });
+    } catch (...) {
+      error = std::current_exception();
+    }
+    CHECK(errors_of(error) == "[std::invalid_argument: spam]");
+  };
+  loop.run_until_complete(main());
+}

@@ -2175,3 +2175,34 @@ TEST_CASE("what a task was cancelled with is told to the first who asks, as upst
   run_briefly(loop);
   CHECK(heard == std::vector<std::string>{"asyncio::CancelledError: boom", "asyncio::CancelledError"});
 }
+
+TEST_CASE("a task that cancels itself gets the value of an awaited task that swallows that", "[tasks][rule-5]") {
+  TestLoop loop;
+  auto swallows = []() -> Coroutine<int> {
+    try {
+      co_await asyncio::sleep(1000);
+    } catch (const CancelledError&) {}
+    co_return 5;
+  };
+  auto main = [&]() -> Coroutine<int> {
+    const Task<int> inner = asyncio::create_task(swallows());
+    co_await asyncio::sleep(0);
+    cancel_myself();
+    const int value = co_await inner;
+    co_await asyncio::sleep(0);
+    co_return value;
+  };
+  CHECK(loop.run_until_complete(main()) == 5);
+}
+
+TEST_CASE("a task that is cancelled while its future's exception is on its way is thrown CancelledError",
+          "[tasks][rule-5]") {
+  TestLoop loop;
+  const Future<int> future(loop);
+  const Task<int> task = loop.create_task(waits_for(future));
+  test::run_once(loop);
+  future.set_exception(asyncio::ValueError("spam"));
+  task.cancel();
+  test::run_briefly(loop);
+  CHECK(task.cancelled());
+}

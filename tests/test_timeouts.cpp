@@ -585,3 +585,23 @@ TEST_CASE("a timeout cannot be entered outside a task", "[timeouts][rule-8][test
 TEST_CASE("timeout without a running loop is RuntimeError", "[timeouts][rule-8]") {
   CHECK(test::thrown([] { return asyncio::timeout(1); }) == "std::runtime_error: no running event loop");
 }
+
+TEST_CASE("a timeout is expired already when the body is thrown the cancellation", "[timeouts]") {
+  TestLoop loop;
+  auto main = [&]() -> Coroutine<void> {
+    Timeout cm = asyncio::timeout(1);
+    bool expired_in_body = false;
+    auto body = [&]() -> Coroutine<void> {
+      try {
+        co_await asyncio::sleep(10);
+      } catch (const CancelledError&) {
+        expired_in_body = cm.expired();
+        throw;
+      }
+    };
+    const std::string outcome = co_await outcome_of(cm, body);
+    CHECK(outcome == "TimeoutError");
+    CHECK(expired_in_body);
+  };
+  loop.run_until_complete(main());
+}

@@ -1405,3 +1405,53 @@ TEST_CASE("a gather that was cancelled ends as cancelled even if its last child 
   loop.run_until_complete(asyncio::call_and_keep(body));
   CHECK(text == "asyncio::CancelledError");
 }
+
+TEST_CASE("wait() for all waits for the others when one fails", "[wait]") {
+  TestLoop loop;
+  auto main = [&]() -> Coroutine<void> {
+    std::vector<Task<int>> tasks;
+    tasks.push_back(asyncio::create_task(fails("spam")));
+    tasks.push_back(asyncio::create_task(later(10, 1)));
+    const auto result = co_await asyncio::wait(tasks);
+    CHECK(result.done.size() == 2);
+    CHECK(loop.time() == 10);
+    CHECK(result.done[0].exception() != nullptr);
+  };
+  loop.run_until_complete(main());
+}
+
+TEST_CASE("after wait() nobody waits for the futures that are pending", "[wait]") {
+  TestLoop loop;
+  const Future<int> future(loop);
+  auto main = [&]() -> Coroutine<void> {
+    const std::vector<Future<int>> futures(1, future);
+    const auto result = co_await asyncio::wait(futures, {.timeout = 1});
+    CHECK(result.pending.size() == 1);
+    CHECK(asyncio::capture_call_graph(future).awaited_by.empty());
+  };
+  loop.run_until_complete(main());
+}
+
+TEST_CASE("the timeout of a wait() that is over does not wake the loop", "[wait]") {
+  TestLoop loop;
+  auto main = [&]() -> Coroutine<void> {
+    const std::vector<Task<int>> tasks(1, asyncio::create_task(returns(1)));
+    co_await asyncio::wait(tasks, {.timeout = 1000});
+    const int start = loop.iterations();
+    co_await asyncio::sleep(5000);
+    CHECK(loop.iterations() - start == 2);
+  };
+  loop.run_until_complete(main());
+}
+
+TEST_CASE("the timeout of an as_completed() that is over does not wake the loop", "[as_completed]") {
+  TestLoop loop;
+  auto main = [&]() -> Coroutine<void> {
+    const std::vector<Task<int>> tasks(1, asyncio::create_task(returns(1)));
+    for (Coroutine<int>& next : asyncio::as_completed(tasks, {.timeout = 1000})) co_await next;
+    const int start = loop.iterations();
+    co_await asyncio::sleep(5000);
+    CHECK(loop.iterations() - start == 2);
+  };
+  loop.run_until_complete(main());
+}

@@ -1,0 +1,266 @@
+// Runs random programs on CPython's asyncio and here, and compares the traces.
+//   differential run PYTHON N SEED [KNOB=VALUE …]   compares; the knobs are in README.md
+//   differential trace PYTHON FILE                  one program, both traces side by side
+//   differential golden PYTHON N SEED               N programs with CPython's traces, for tests/test_differential.cpp
+//   differential show SEED INDEX [KNOB=VALUE …]     one of the programs of run
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <sstream>
+
+#include "tests/differential/generator.hpp"
+#include "tests/differential/interpreter.hpp"
+#include "tests/differential/shrink.hpp"
+#include "tests/differential/twin.hpp"
+
+namespace {
+
+using namespace differential;
+using std::uint64_t;
+
+constexpr int WORKERS = 2;
+constexpr uint64_t BATCH = 250;
+constexpr std::size_t MAX_PATTERNS = 256;
+constexpr uint64_t MAX_SHOWN = 5;
+
+/// What the workers and their parent share.
+struct Shared {
+  std::atomic<uint64_t> programs, divergences, operations, microseconds_here;
+  std::atomic<uint64_t> current[WORKERS];  // the program that a worker runs now
+  std::atomic<uint64_t> together[MAX_PATTERNS][MAX_PATTERNS];
+};
+
+struct Job {
+  uint64_t count, seed;
+  std::string python;
+  Knobs knobs;
+};
+
+struct Batch {
+  uint64_t start = 0;
+  std::vector<std::string> programs, traces;
+};
+
+uint64_t events_in(const std::string& trace) {
+  return static_cast<uint64_t>(std::count(trace.begin(), trace.end(), '\n')) + 1;
+}
+
+void count_patterns(Shared& shared, const std::set<std::size_t>& patterns) {
+  for (const std::size_t a : patterns) {
+    for (const std::size_t b : patterns) shared.together[a][b].fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+class Worker {
+ public:
+  Worker(const Job& job, Shared& shared, uint64_t number)
+      : job_(job), shared_(shared), number_(number), twin_(job.python) {}
+
+  // While CPython works on one batch, the next one is run here.
+  void run() {
+    Batch sent = make_batch(number_ * BATCH);
+    twin_.send(sent.programs);
+    while (!sent.programs.empty()) {
+      Batch next = make_batch(sent.start + WORKERS * BATCH);
+      const std::vector<std::string> answers = twin_.receive();
+      for (std::size_t i = 0; i < answers.size(); ++i) {
+        if (answers[i] != sent.traces[i]) report(sent.start + i, sent.programs[i]);
+      }
+      shared_.programs += answers.size();
+      if (!next.programs.empty()) twin_.send(next.programs);
+      sent = std::move(next);
+    }
+  }
+
+ private:
+  Batch make_batch(uint64_t start) {
+    Batch batch{start, {}, {}};
+    for (uint64_t i = start; i < std::min(start + BATCH, job_.count); ++i) {
+      Generated generated = generate(job_.seed, i, job_.knobs);
+      count_patterns(shared_, generated.patterns);
+      shared_.current[number_] = i;
+      const auto before = std::chrono::steady_clock::now();
+      batch.traces.push_back(trace(generated.text));
+      shared_.microseconds_here += static_cast<uint64_t>(
+          std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - before).count());
+      shared_.operations += events_in(batch.traces.back());
+      batch.programs.push_back(std::move(generated.text));
+    }
+    return batch;
+  }
+
+  bool diverges(const std::string& program) {
+    try {
+      const std::string here = trace(program), there = twin_.trace(program);
+      return here != there && !there.starts_with("invalid");
+    } catch (const std::invalid_argument&) {
+      return false;  // not a program any more
+    }
+  }
+
+  void report(uint64_t index, const std::string& program) {
+    if (++shared_.divergences > MAX_SHOWN) return;
+    const std::string small = shrink(program, [this](const std::string& text) { return diverges(text); });
+    std::ostringstream text;
+    text << "DIVERGENCE: program " << index << " of seed " << job_.seed << ", shrunk\n"
+         << side_by_side(small, twin_.trace(small), trace(small)) << "\n";
+    std::cout << text.str() << std::flush;
+  }
+
+  const Job& job_;
+  Shared& shared_;
+  uint64_t number_;
+  Twin twin_;
+};
+
+void print_coverage(const Shared& shared) {
+  const std::vector<std::string> texts = pattern_texts();
+  std::size_t never = 0, pairs = 0, pairs_never = 0, rarest = 0;
+  for (std::size_t a = 0; a < texts.size(); ++a) {
+    if (shared.together[a][a] == 0) std::cout << "never occurred: " << texts[a] << "\n", ++never;
+    if (shared.together[a][a] < shared.together[rarest][rarest]) rarest = a;
+    for (std::size_t b = 0; b < a; ++b, ++pairs) pairs_never += shared.together[a][b] == 0;
+  }
+  std::cout << "kinds of operation: " << texts.size() << ", never: " << never << ", rarest: " << texts[rarest] << " in "
+            << shared.together[rarest][rarest] << " programs; pairs of them in one program: " << pairs
+            << ", never: " << pairs_never << "\n";
+  if (!std::getenv("COVERAGE")) return;
+  for (std::size_t a = 0; a < texts.size(); ++a) {
+    std::printf("%10llu  %s\n", static_cast<unsigned long long>(shared.together[a][a]), texts[a].c_str());
+    for (std::size_t b = 0; b < a; ++b) {
+      if (shared.together[a][b] == 0) std::printf("            never with: %s\n", texts[b].c_str());
+    }
+  }
+}
+
+pid_t start_worker(const Job& job, Shared& shared, uint64_t number) {
+  const pid_t pid = fork();
+  if (pid != 0) return pid;
+  try {
+    Worker(job, shared, number).run();
+  } catch (const std::exception& error) {
+    std::cout << "worker " << number << ": " << error.what() << "\n" << std::flush;
+    _exit(1);
+  }
+  std::cout << std::flush;
+  _exit(0);
+}
+
+int run(const Job& job) {
+  void* memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  Shared& shared = *static_cast<Shared*>(memory);
+  const auto start = std::chrono::steady_clock::now();
+  std::cout << std::flush;
+  pid_t workers[WORKERS];
+  for (uint64_t i = 0; i < WORKERS; ++i) workers[i] = start_worker(job, shared, i);
+  bool failed = false;
+  for (uint64_t i = 0; i < WORKERS; ++i) {
+    int status = 0;
+    waitpid(workers[i], &status, 0);
+    if (status == 0) continue;
+    failed = true;
+    if (WIFSIGNALED(status)) {
+      std::cout << "CRASH: program " << shared.current[i] << " of seed " << job.seed << " ended with signal "
+                << WTERMSIG(status) << "\n"
+                << generate(job.seed, shared.current[i], job.knobs).text;
+    }
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto programs = static_cast<double>(shared.programs);
+  print_coverage(shared);
+  std::printf("%.1f s, %.0f programs/s; here alone %.0f programs/s on one core\n", seconds, programs / seconds,
+              programs * 1e6 / static_cast<double>(shared.microseconds_here + 1));
+  std::printf("programs=%llu divergences=%llu operations=%llu\n", static_cast<unsigned long long>(shared.programs),
+              static_cast<unsigned long long>(shared.divergences), static_cast<unsigned long long>(shared.operations));
+  return failed || shared.divergences != 0 || shared.programs != job.count;
+}
+
+int trace_of(const std::string& path, const std::string& python) {
+  std::ifstream file(path);
+  if (!file) throw std::runtime_error("there is no file " + path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  Twin twin(python);
+  const std::string here = trace(text.str()), there = twin.trace(text.str());
+  std::cout << side_by_side(text.str(), there, here) << (here == there ? "same\n" : "DIFFERENT\n");
+  return here != there;
+}
+
+// Small programs and their traces, each ended by a line "%". Together they have every operation.
+int golden(uint64_t count, uint64_t seed, const std::string& python) {
+  constexpr std::size_t MAX_BYTES = 330;
+  const Knobs small{.coroutines = 2, .operations = 3, .functions = 2, .subjects = 3};
+  Twin twin(python);
+  std::set<std::size_t> patterns;
+  for (uint64_t i = 0; count > 0; ++i) {
+    const Generated generated = generate(seed, i, small);
+    const std::string there = twin.trace(generated.text);
+    const bool has_new =
+        !std::includes(patterns.begin(), patterns.end(), generated.patterns.begin(), generated.patterns.end());
+    if (generated.text.size() + there.size() > (has_new ? 2 : 1) * MAX_BYTES) continue;
+    patterns.insert(generated.patterns.begin(), generated.patterns.end());
+    std::cout << generated.text << "%\n" << there << "\n%\n";
+    --count;
+  }
+  const std::size_t never = pattern_texts().size() - patterns.size();
+  std::cerr << "kinds of operation that do not occur: " << never << "\n";
+  return 0;
+}
+
+Knobs knobs_of(int argc, char** argv, int from) {
+  Knobs knobs;
+  for (int i = from; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const std::string name = argument.substr(0, argument.find('='));
+    const std::string value = argument.substr(std::min(argument.size(), name.size() + 1));
+    if (name == "only")
+      knobs.only = value;
+    else if (name == "without")
+      knobs.without.push_back(value);
+    else if (name == "known")
+      knobs.known = value != "0";
+    else if (name == "operations")
+      knobs.operations = std::stoi(value);
+    else if (name == "coroutines")
+      knobs.coroutines = std::stoi(value);
+    else if (name == "functions")
+      knobs.functions = std::stoi(value);
+    else if (name == "subjects")
+      knobs.subjects = std::stoi(value);
+    else
+      throw std::runtime_error("there is no knob " + name);
+  }
+  return knobs;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  const std::string mode = argc > 1 ? argv[1] : "";
+  try {
+    if (mode == "run" && argc > 4) {
+      return run({std::stoul(argv[3]), std::stoul(argv[4]), argv[2], knobs_of(argc, argv, 5)});
+    }
+    if (mode == "trace" && argc > 3) return trace_of(argv[3], argv[2]);
+    if (mode == "golden" && argc > 4) return golden(std::stoul(argv[3]), std::stoul(argv[4]), argv[2]);
+    if (mode == "show" && argc > 3) {
+      std::cout << generate(std::stoul(argv[2]), std::stoul(argv[3]), knobs_of(argc, argv, 4)).text;
+      return 0;
+    }
+  } catch (const std::exception& error) {
+    std::cerr << "differential: " << error.what() << "\n";
+    return 2;
+  }
+  std::cerr << "usage: see tests/differential/README.md\n";
+  return 2;
+}

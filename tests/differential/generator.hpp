@@ -1,0 +1,32 @@
+// Random programs of the small language: the same seed and index give the same program everywhere.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace differential {
+
+/// How large, and of what.
+struct Knobs {
+  int coroutines = 4;                  // at most, besides main
+  int operations = 5;                  // at most in each of them
+  int functions = 2;                   // at most: plain functions, for callbacks
+  int subjects = 3;                    // at most: of what a program is about, besides tasks ("futures", "queues" …)
+  std::string only{};                  // if not empty: programs about this subject
+  bool known = false;                  // also what is known to differ
+  std::vector<std::string> without{};  // no operation whose pattern has one of these texts
+};
+
+struct Generated {
+  std::string text;
+  std::set<std::size_t> patterns;  // the operations that occur: indices of pattern_texts()
+};
+
+Generated generate(std::uint64_t seed, std::uint64_t index, const Knobs& knobs = {});
+
+/// One for each operation that the generator knows.
+std::vector<std::string> pattern_texts();
+
+}  // namespace differential

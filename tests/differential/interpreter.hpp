@@ -1,0 +1,114 @@
+// Runs a program of the small language in README.md on this library, on a virtual clock, and tells its trace.
+// interpreter.py is its twin, function for function.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "asyncio.hpp"
+#include "tests/differential/program.hpp"
+#include "tests/differential/virtual_loop.hpp"
+
+namespace differential {
+
+/// The trace of a program: what its twin prints.
+std::string trace(const std::string& program);
+
+/// A name that has no value yet, or one of another kind.
+struct Unbound : std::exception {};
+
+using Ints = std::vector<int>;
+using Outcomes = std::vector<asyncio::Outcome<int>>;
+
+/// What a name can stand for.
+using Object =
+    std::variant<asyncio::Future<int>, asyncio::Task<int>, asyncio::Future<Ints>, asyncio::Future<Outcomes>,
+                 asyncio::AnyTask, asyncio::Handle, asyncio::TimerHandle, asyncio::Context,
+                 std::shared_ptr<asyncio::Lock>, std::shared_ptr<asyncio::Event>, std::shared_ptr<asyncio::Condition>,
+                 std::shared_ptr<asyncio::Semaphore>, std::shared_ptr<asyncio::Barrier>,
+                 std::shared_ptr<asyncio::Queue<int>>, std::shared_ptr<asyncio::ContextVar<int>>,
+                 std::shared_ptr<asyncio::Timeout>, std::shared_ptr<asyncio::TaskGroup>>;
+
+template <class T> T& pointee(T& object) { return object; }
+template <class T> T& pointee(std::shared_ptr<T>& object) { return *object; }
+
+/// One run of a coroutine or function.
+struct Activation {
+  std::string label;
+  std::optional<int> returned{};
+};
+
+class Interpreter {
+ public:
+  explicit Interpreter(Program program);
+  Interpreter(const Interpreter&) = delete;
+  Interpreter& operator=(const Interpreter&) = delete;
+  ~Interpreter();
+
+  std::string execute();
+
+  // The trace.
+  void log(const std::string& who, int line, const std::string& outcome);
+  void flush_reports();
+
+  // Names.
+  Object find(const std::string& name);
+  const Function& function(const std::string& name) const;
+  template <class T> T get(const std::string& name) {
+    Object object = find(name);
+    if (T* value = std::get_if<T>(&object)) return *value;
+    throw Unbound();
+  }
+  /// f(object), for the kinds of object that f takes.
+  template <class F> std::string on(const std::string& name, F f);
+  asyncio::AnyFuture future(const std::string& name);
+  void check(const Words& words) const;
+  /// `f()` or the name of a future or task that gives a number.
+  asyncio::Future<int> int_future(const std::string& word);
+  void bind(const std::string& name, asyncio::AnyFuture future, Object object);
+
+  // Running.
+  asyncio::Coroutine<int> body(std::string function, std::string label);
+  asyncio::Coroutine<int> anonymous(std::string function);
+  void call(const std::string& function, const std::string& label);
+
+  Program program;
+  VirtualLoop loop;
+  std::map<std::string, Object> names;
+  std::vector<asyncio::AnyFuture> kept;  // all of the program's futures and tasks that were not dropped
+  std::map<std::pair<std::string, std::string>, std::vector<asyncio::CallbackId>> callbacks;
+  std::map<std::string, asyncio::Token> tokens;
+  std::set<std::string> plain;  // the names of futures that are nothing else
+  std::string handler;
+
+ private:
+  class DefaultHandlerOutput;
+
+  asyncio::Coroutine<void> block(const std::vector<Op>& ops, Activation& act);
+  asyncio::Coroutine<void> run_awaiting(const Op& op, Activation& act);
+  asyncio::Coroutine<void> run_try(const Op& op, Activation& act);
+  asyncio::Coroutine<void> run_managed(const Op& op, Activation& act);
+  asyncio::Coroutine<void> enter(const Op& op, Activation& act);
+  std::exception_ptr told(const Op& op, std::exception_ptr error) const;
+  std::string run_sync(const Op& op, Activation& act);
+  void leave(const Op& op, Activation& act);
+  bool too_many_calls() { return ++calls_ > MAX_CALLS; }
+  void on_exception(const asyncio::ExceptionContext& context);
+  void finish(Activation& act);
+  void drain(Activation& act);
+  void summary();
+
+  static constexpr int MAX_CALLS = 80, MAX_ROUNDS = 3, MAX_STOPS = 20;
+  std::string out_;
+  std::multiset<std::string> reports_;
+  int logged_iteration_ = -1;
+  bool over_ = false;
+  int calls_ = 0;
+};
+
+}  // namespace differential

@@ -1,0 +1,21 @@
+// The operations of the language, by name.
+#pragma once
+
+#include "tests/differential/interpreter.hpp"
+
+namespace differential {
+
+using SyncOperation = std::string (*)(Interpreter&, Activation&, const Words&);
+using AwaitOperation = asyncio::Coroutine<std::string> (*)(Interpreter&, Activation&, const Words&);
+
+/// std::invalid_argument if there is none.
+SyncOperation sync_operation(const std::string& name);
+AwaitOperation await_operation(const std::string& name);
+
+/// std::invalid_argument if an operation of the program does not exist.
+void validate(const std::vector<Op>& ops);
+
+/// "none" is nullopt.
+std::optional<double> seconds(const std::string& text);
+
+}  // namespace differential

@@ -1,0 +1,36 @@
+// A program of the small language in README.md, parsed.
+#pragma once
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace differential {
+
+using Words = std::vector<std::string>;
+
+/// One line, with the block below it.
+struct Op {
+  enum class Kind { sync, await, block, leave };
+  Kind kind;
+  std::string name;  // "log", "=Task", ".cancel", "sleep", "future", "try", "timeout", "raise" …
+  Words words;
+  int line;
+  std::vector<Op> body{}, final{};
+  std::vector<Op> handlers{};  // of a try: "except", with the exception as its word
+};
+
+struct Function {
+  std::vector<Op> ops;
+  int line;
+};
+
+struct Program {
+  std::vector<Op> script;  // what stands outside of functions
+  std::unordered_map<std::string, Function> functions;
+};
+
+/// std::invalid_argument for a line that makes no sense.
+Program parse(const std::string& text);
+
+}  // namespace differential

@@ -1,0 +1,98 @@
+// A loop on a virtual clock: waiting takes no time.
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "asyncio.hpp"
+
+namespace differential {
+
+inline constexpr int MAX_ITERATIONS = 400;
+
+/// Comes out of select(): nothing can wake the loop, or it has run for too long.
+struct Stuck {
+  const char* why;
+};
+
+/// select() moves the clock on by its timeout. Descriptors are numbers, ready when the program says.
+class VirtualSelector : public selectors::BaseSelector {
+ public:
+  std::span<const selectors::SelectorEvent> select(std::optional<double> timeout) override {
+    before_select();
+    if (++iteration > MAX_ITERATIONS) throw Stuck{"limit"};
+    const std::optional<double> end = timeout ? std::optional(now + std::max(*timeout, 0.0)) : std::nullopt;
+    select_descriptors(end);
+    if (!ready_.empty()) return ready_;
+    if (!end) throw Stuck{"idle"};
+    now = *end;
+    return {};
+  }
+  /// One report of these events, at this time; lost if nobody waits for them then.
+  void make_ready(int fd, unsigned events, double when) {
+    const auto later = [](double time, const Coming& coming) { return time < coming.when; };
+    coming_.insert(std::upper_bound(coming_.begin(), coming_.end(), when, later), {when, fd, events});
+  }
+
+  std::function<void()> before_select = [] {};
+  double now = 0;
+  int iteration = 0;
+
+ private:
+  struct Coming {
+    double when;
+    int fd;
+    unsigned events;
+  };
+
+  void select_descriptors(std::optional<double> end) {
+    ready_.clear();
+    while (!coming_.empty() && (!end || coming_.front().when <= *end)) {
+      const Coming next = coming_.front();
+      if (!ready_.empty() && next.when > now) break;
+      coming_.erase(coming_.begin());
+      const selectors::SelectorKey* key = registered(next.fd);
+      if (!key || !(key->events & next.events)) continue;
+      now = std::max(now, next.when);
+      report(*key, next.events & key->events);
+    }
+  }
+  void report(const selectors::SelectorKey& key, unsigned events) {
+    const auto same = [&](const selectors::SelectorEvent& event) { return event.key.fd == key.fd; };
+    const auto found = std::find_if(ready_.begin(), ready_.end(), same);
+    found == ready_.end() ? ready_.push_back({key, events}) : static_cast<void>(found->events |= events);
+  }
+  const selectors::SelectorKey* registered(int fd) {
+    try {
+      key_ = get_key(fd);
+      return &key_;
+    } catch (const asyncio::KeyError&) {
+      return nullptr;
+    }
+  }
+
+  std::vector<Coming> coming_;
+  std::vector<selectors::SelectorEvent> ready_;
+  selectors::SelectorKey key_{};
+};
+
+class VirtualLoop : public asyncio::EventLoop {
+ public:
+  VirtualLoop() : VirtualLoop(std::make_unique<VirtualSelector>()) {}
+  double time() const override { return selector.now; }
+
+  VirtualSelector& selector;
+
+ private:
+  explicit VirtualLoop(std::unique_ptr<VirtualSelector> own) : VirtualLoop(*own, own) {}
+  VirtualLoop(VirtualSelector& reference, std::unique_ptr<VirtualSelector>& own)
+      : asyncio::EventLoop(std::move(own)), selector(reference) {}
+};
+
+}  // namespace differential
