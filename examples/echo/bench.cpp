@@ -30,11 +30,12 @@ asyncio::Coroutine<> count(int seconds) {
 }
 
 asyncio::Coroutine<> bench(int port, int seconds, int connections) {
-  asyncio::Task<> counting = asyncio::create_task(count(seconds));
-  std::vector<asyncio::Future<>> tasks{counting};
-  for (int i = 0; i < connections; ++i) tasks.push_back(asyncio::create_task(client(port)));
-  auto [done, pending] = co_await asyncio::wait(tasks, {.return_when = asyncio::FIRST_COMPLETED});
-  done[0].result();  // the counter's end, or a client's exception
+  std::vector<asyncio::Coroutine<>> clients;
+  for (int i = 0; i < connections; ++i) clients.push_back(client(port));
+  std::vector<asyncio::AnyFuture> either(1, asyncio::create_task(count(seconds)));
+  either.push_back(asyncio::gather(std::move(clients)));
+  auto [done, pending] = co_await asyncio::wait(either, {.return_when = asyncio::FIRST_COMPLETED});
+  if (done[0].exception()) std::rethrow_exception(done[0].exception());  // of a client: without it none ever ends
 }
 
 int main(int argc, char** argv) {

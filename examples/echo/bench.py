@@ -29,11 +29,10 @@ async def count(seconds):
 
 
 async def bench(port, seconds, connections):
-    tasks = [asyncio.create_task(count(seconds))]
-    for i in range(connections):
-        tasks.append(asyncio.create_task(client(port)))
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    done.pop().result()  # the counter's end, or a client's exception
+    clients = [client(port) for i in range(connections)]
+    either = [asyncio.create_task(count(seconds)), asyncio.gather(*clients)]
+    done, pending = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    done.pop().result()  # a client's exception: without it none ever ends
 
 
 arguments = [int(argument) for argument in sys.argv[1:]]

@@ -1,5 +1,5 @@
 // A done callback is called with the future.
-// error: no matching function for call to 'invoke
+// error: a done callback is called with the future that is done: f(Future<T>)
 #include "asyncio.hpp"
 
 void f(asyncio::Future<int> future) {
