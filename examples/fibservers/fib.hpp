@@ -1,5 +1,5 @@
-// What these servers and clients share: the protocol, a line with a number in and a line with fib(number) out, and the few
-// socket calls that do not differ between them.
+// What these servers and clients share: the protocol, a line with a number in and a line with fib(number) out, and the
+// few socket calls that do not differ between them.
 #pragma once
 
 #include <netinet/in.h>

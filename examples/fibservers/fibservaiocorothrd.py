@@ -1,5 +1,5 @@
-# fibservcorothrd on asyncio's loop: sock_recv and sock_sendall wait as `ready` does, run_in_executor as run_in_thread does.
-# Look at what is left of it: serve() and accept_clients(). The pipe, the threads and the tasks are the library's.
+# fibservcorothrd on asyncio's loop: sock_recv and sock_sendall wait as `ready` does, run_in_executor as run_in_thread
+# does. Look at what is left of it: serve() and accept_clients(). The pipe, the threads and the tasks are the library's.
 import asyncio
 import signal
 

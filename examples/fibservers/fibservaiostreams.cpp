@@ -1,6 +1,6 @@
 // Streams: a line is something one can await, and nobody counts bytes any more.
-// Look at serve(), the shortest of all. Only a line that is too long is left to deal with: read_line drops what is above
-// the limit, and says so once.
+// Look at serve(), the shortest of all. Only a line that is too long is left to deal with: read_line drops what is
+// above the limit, and says so once.
 #include <optional>
 
 #include "asyncio.hpp"

@@ -1,6 +1,6 @@
 // Callbacks on `selectors` alone: the selector tells which descriptors are ready, and carries for each what to call.
-// Look at the loop in main: that is all there is to an event loop without timers. Then at on_readable: it computes in the
-// loop's thread, so a slow request stops everybody.
+// Look at the loop in main: that is all there is to an event loop without timers. Then at on_readable: it computes in
+// the loop's thread, so a slow request stops everybody.
 #include "examples/fibservers/fib.hpp"
 #include "selectors/selectors.hpp"
 

@@ -1,6 +1,6 @@
 # The same, and a few threads that compute: a slow request stops nobody.
-# Look at the way back: a thread may not resume a coroutine of the loop's, so it queues which one and writes a byte into a
-# pipe, and the loop reads the pipe as it reads a client.
+# Look at the way back: a thread may not resume a coroutine of the loop's, so it queues which one and writes a byte into
+# a pipe, and the loop reads the pipe as it reads a client.
 import collections
 import os
 import selectors

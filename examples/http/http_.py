@@ -88,8 +88,8 @@ class Requests:
 
 def response(status, type, body, keep_alive):
     connection = "keep-alive" if keep_alive else "close"
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {type}\r\nContent-Length: {len(body)}\r\nConnection: {connection}\r\n\r\n"
-    return (head + body).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {type}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: {connection}\r\n\r\n{body}".encode()
 
 
 def error_response(error):
@@ -101,7 +101,7 @@ def error_response(error):
 
 
 async def hear_out(reader):
-    """Who closes while the client still talks resets the connection, and the answer may be lost: let the client finish."""
+    """Who closes while the client still talks resets the connection, and the answer may be lost."""
     while await reader.read(65536):
         continue
 

@@ -1,6 +1,6 @@
-# Follows the links of the whole site, with three workers and a queue: A. Jesse Jiryu Davis and Guido van Rossum's crawler
-# ("500 Lines or Less"), small. Look at add_url and join(): every page is queued once, and when every queued page is done
-# there is nothing left to find. Redirects go through the queue too, and carry how many more may follow.
+# Follows the links of the whole site, with three workers and a queue: A. Jesse Jiryu Davis and Guido van Rossum's
+# crawler ("500 Lines or Less"), small. Look at add_url and join(): every page is queued once, and when every queued
+# page is done there is nothing left to find. Redirects go through the queue too, and carry how many more may follow.
 import asyncio
 import re
 

@@ -1,5 +1,6 @@
 // A thread for each page: fetch() and get() are those of fetch_sync, and the pages are on their way together.
-// Look at main: that is all it takes. What it costs is a stack for each, and that nobody can tell any more who runs when.
+// Look at main: that is all it takes. What it costs is a stack for each, and that nobody can tell any more who runs
+// when.
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -1,5 +1,6 @@
-// A small web site to fetch from, and what its clients share: the list of URLs, a request, and the Journey of one URL through
-// redirects to its end. Look at Site::answer for the traps: slow pages, endless redirects, broken answers, a huge one.
+// A small web site to fetch from, and what its clients share: the list of URLs, a request, and the Journey of one URL
+// through redirects to its end. Look at Site::answer for the traps: slow pages, endless redirects, broken answers, a
+// huge one.
 #pragma once
 
 #include <algorithm>

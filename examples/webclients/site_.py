@@ -1,5 +1,5 @@
-# A small web site to fetch from, and what its clients share: the list of URLs, a request, and the Journey of one URL through
-# redirects to its end. The twin of site.hpp. (A module named `site` would hide the standard library's.)
+# A small web site to fetch from, and what its clients share: the list of URLs, a request, and the Journey of one URL
+# through redirects to its end. The twin of site.hpp. (A module named `site` would hide the standard library's.)
 # Look at Site.answer for the traps: slow pages, endless redirects, broken answers, a huge one.
 import asyncio
 import threading

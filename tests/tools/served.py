@@ -1,4 +1,5 @@
-# What the end-to-end tests of the example servers share: start a program, check what it does, end it. Standard library only.
+# What the end-to-end tests of the example servers share: start a program, check what it does, end it. Standard library
+# only.
 import os
 import re
 import signal
