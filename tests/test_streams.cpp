@@ -1618,7 +1618,8 @@ TEST_CASE("a slow reader gets every byte of a long stream, and memory stays boun
     int turns = 0;
     for (std::string data; data = co_await reader.read(20'000), !data.empty(); read += data.size()) {
       received.add(data);
-      co_await iterations(++turns % 4);  // slower than the sender
+      ++turns;
+      co_await iterations(turns % 4);  // slower than the sender
       if (turns % 1024 == 0) most_resident = std::max(most_resident, test::resident());
     }
     server.close();
