@@ -1,0 +1,24 @@
+// A client in a hurry: asks for fib(1) again and again, and says every second how many answers it got.
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "examples/fibservers/fib.hpp"
+
+std::atomic<long> answers = 0;
+
+void monitor() {
+  for (;;) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    std::cout << answers.exchange(0) << " requests/s" << std::endl;
+  }
+}
+
+int main(int argc, char** argv) {
+  end_on_signals();
+  const int server = connect(port_argument(argc, argv));
+  std::thread(monitor).detach();
+  while (ask(server, "1")) ++answers;
+  std::cout << "the server has gone" << std::endl;
+  ::_exit(0);  // the monitor would go on
+}

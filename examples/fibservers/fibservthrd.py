@@ -1,0 +1,22 @@
+# A thread for each client. Look at the last line: it is the only one that differs from fibservsync.
+import threading
+
+from fib import Lines, answer, create_server, end_on_signals, port_argument
+
+
+def serve(client):
+    lines = Lines()
+    try:
+        while data := client.recv(4096):
+            lines.feed(data)
+            while (line := lines.next()) is not None:
+                client.sendall(answer(line))
+    except OSError:
+        pass
+    client.close()
+
+
+end_on_signals()
+server = create_server(port_argument(), blocking=True)
+while True:
+    threading.Thread(target=serve, args=server.accept()[:1], daemon=True).start()

@@ -1,0 +1,16 @@
+# The loop of asyncio, and no better than the first: respond() is a coroutine, but what it calls blocks the thread.
+# Look at time.sleep(): there is no await in that line, so nobody else runs meanwhile. `ab -c 2 -n 10` takes 1 s.
+import asyncio
+import sys
+import time
+
+import http_
+
+
+async def respond(request):
+    if request.target != "/quick":
+        time.sleep(0.1)  # the mistake
+    return "hello\n"
+
+
+asyncio.run(http_.serve(respond, int(sys.argv[1]) if len(sys.argv) > 1 else 8000))

@@ -1,0 +1,90 @@
+# What the end-to-end tests of the example servers share: start a program, check what it does, end it. Standard library
+# only.
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+counts = {"ok": 0, "FAILED": 0}
+
+
+def expect(condition, why):
+    if not condition:
+        raise AssertionError(why)
+
+
+def check(name, test, *args):
+    """Runs a test and reports it."""
+    try:
+        test(*args)
+        verdict, why = "ok", ""
+    except Exception as error:
+        verdict, why = "FAILED", f": {type(error).__name__}: {error}"
+    counts[verdict] += 1
+    print(f"  {verdict:7} {name}{why}", flush=True)
+
+
+def patiently(test, *args, attempts=4):
+    """For what a busy machine can spoil: it has to come out right once."""
+    for attempt in range(attempts):
+        try:
+            return test(*args)
+        except AssertionError:
+            if attempt == attempts - 1:
+                raise
+            time.sleep(1)
+
+
+def command(build, name):
+    """How to run an example (build folder) or its twin (None)."""
+    return [sys.executable, f"examples/{name}.py"] if build is None else [f"{build}/examples/{name}"]
+
+
+class Served:
+    """A server on a port of its own, from its first line to its end by a signal."""
+
+    def __init__(self, argv, signum=signal.SIGINT):
+        self.argv, self.signum = argv, signum
+
+    def __enter__(self):
+        pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.argv, cwd=ROOT, start_new_session=True, **pipes)
+        self.watchdog = threading.Timer(120, self.kill)
+        self.watchdog.daemon = True
+        self.watchdog.start()
+        self.first_line = self.process.stdout.readline()
+        match = re.search(r"127\.0\.0\.1[: ](\d+)", self.first_line)
+        if not match:
+            self.kill()
+            raise AssertionError(f"no address in the first line {self.first_line!r}: {self.process.stderr.read()}")
+        self.port = int(match[1])
+        return self
+
+    def kill(self):
+        """With its children, which are in its group."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(self.signum)
+        try:
+            output, errors = self.process.communicate(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"still running 15 s after {self.signum.name}")
+        finally:
+            self.watchdog.cancel()
+        expect(self.process.returncode == 0, f"exit status {self.process.returncode}: {errors}")
+        expect(not errors, f"said: {errors}")
+
+
+def summary(what):
+    print(f"{what}: {counts['ok']} passed, {counts['FAILED']} failed")
+    sys.exit(counts["FAILED"] != 0)
