@@ -5,12 +5,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include <algorithm>
 #include <array>
-#include <deque>
-#include <functional>
 #include <random>
-#include <set>
 
 #include "tests/net.hpp"
 
