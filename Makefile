@@ -2,7 +2,7 @@
 # make test   installs Catch2 if it is missing, builds and runs all tests
 # make differential N=100000 SEED=1   random programs on CPython and here (tests/differential/README.md)
 # make mutants   plants defects in a copy of the library: do the tests notice each?
-# make check  what CI runs on top;   make bench  the performance tables;   make wc  the line budgets
+# make check  what CI runs on top;   make bench, bench-echo, bench-fib  the performance tables;   make wc  the line budgets
 
 CXX      ?= g++
 ifeq ($(origin CXX),default)
@@ -28,7 +28,7 @@ object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all demo examples trace test differential trace-of golden mutants check bench bench-deps bench-fib compare wc lint format catch2 clean
+.PHONY: all demo examples trace test differential trace-of golden mutants check bench bench-echo bench-fib bench-deps compare wc lint format catch2 clean
 .SECONDARY:
 
 all: $(LIB) examples
@@ -106,6 +106,10 @@ compare: examples
 
 bench:
 	@tests/tools/bench $(BUILD) "$(CXX)"
+	@$(MAKE) --no-print-directory $(BUILD)/tests/bench/echo && $(BUILD)/tests/bench/echo
+
+bench-echo: examples
+	@tests/tools/bench-echo $(BUILD)
 
 bench-fib: $(addprefix $(BUILD)/,$(filter examples/fibservers/%,$(EXAMPLES)))
 	@tests/tools/bench-fib $(BUILD)

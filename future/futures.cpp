@@ -16,8 +16,7 @@ bool FutureState::cancel(std::string message) {
 
 std::exception_ptr FutureState::make_cancelled_error() {
   if (!exception_ || state_ == State::finished) return std::make_exception_ptr(CancelledError());
-  // What ended a task is told once; the message that a future was cancelled with, to everybody.
-  return cancelled() && as_task() ? std::exchange(exception_, nullptr) : exception_;
+  return told_once_ ? std::exchange(exception_, nullptr) : exception_;
 }
 
 std::exception_ptr FutureState::outcome() {

@@ -46,6 +46,9 @@ class FutureState : public Counted {
   State state_ = State::pending;
   bool log_traceback_ = false;  // an exception is set that nobody has looked at
 
+ protected:
+  bool told_once_ = false;  // the first who asks gets the CancelledError that ended a coroutine, others a new one
+
  public:
   explicit FutureState(EventLoop& loop) noexcept : anchor_(loop.anchor_) {}
 
@@ -60,6 +63,7 @@ class FutureState : public Counted {
   bool done() const noexcept { return state_ != State::pending; }
   /// asyncio: futures.Future.cancelled
   bool cancelled() const noexcept { return state_ == State::cancelled; }
+  bool told_once() const noexcept { return told_once_; }
   /// asyncio: futures.Future.cancel
   virtual bool cancel(std::string message = {});
   /// asyncio: futures.Future.exception

@@ -103,6 +103,7 @@ void EventLoop::end_pending() {
   const auto drop = [](const Ref<HandleState>& handle) {  // also what refers to its own handle
     if (handle) handle->drop_callback();
   };
+  for (const auto& [fd, transport] : transports_) transport->mark_lost();
   while (!ready_.empty()) drop(ready_.pop_front());
   for (const Scheduled& timer : std::exchange(scheduled_, {})) {
     timer.handle->scheduled_ = false;
@@ -112,7 +113,6 @@ void EventLoop::end_pending() {
     drop(callbacks.reader);
     drop(callbacks.writer);
   }
-  for (const auto& [fd, transport] : transports_) transport->mark_lost();
   while (!transports_.empty()) transports_.begin()->second->end_with_loop();
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();

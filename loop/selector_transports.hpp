@@ -138,6 +138,9 @@ class UnixReadPipeTransport final : public SelectorSocketTransport {
 class UnixWritePipeTransport final : public SelectorSocketTransport {
  public:
   UnixWritePipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol);
+  void write(std::string_view data) override {
+    if (!is_closing()) SelectorSocketTransport::write(data);
+  }
   void write_eof() override { close(); }
 
  private:

@@ -15,6 +15,11 @@ bool out_of_resources(int error) noexcept {
   return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 
+std::string service_of(int port) {
+  SocketAddress("", port);  // ValueError if there is no such port
+  return std::to_string(port);
+}
+
 std::vector<SocketAddress> without_duplicates(const std::vector<SocketAddress>& addresses) {
   std::vector<SocketAddress> unique;
   for (const SocketAddress& address : addresses) {
@@ -102,7 +107,7 @@ std::vector<FileDescriptor> only(FileDescriptor socket) {
 // asyncio: base_events.BaseEventLoop.create_connection
 Coroutine<FileDescriptor> connect_socket(EventLoop& loop, std::string host, int port, ConnectionOptions options) {
   if (options.sock >= 0) co_return own_socket(loop, options.sock);
-  const std::vector<SocketAddress> addresses = co_await loop.getaddrinfo(std::move(host), std::to_string(port));
+  const std::vector<SocketAddress> addresses = co_await loop.getaddrinfo(std::move(host), service_of(port));
   std::vector<std::exception_ptr> errors;
   for (const SocketAddress& address : without_duplicates(addresses)) {
     try {
@@ -145,16 +150,21 @@ Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, P
   if (options.sock >= 0) {
     sockets = only(own_socket(loop, options.sock));
   } else {
-    sockets = bind_sockets(co_await loop.getaddrinfo(std::move(host), std::to_string(port)), options);
+    sockets = bind_sockets(co_await loop.getaddrinfo(std::move(host), service_of(port)), options);
   }
   co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
 
 Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, ProtocolFactory factory,
                                        ServerOptions options) {
-  struct stat status;
-  if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
-  std::vector<FileDescriptor> sockets = only(bind_socket(SocketAddress::unix_path(path), options));
+  std::vector<FileDescriptor> sockets;
+  if (options.sock >= 0) {
+    sockets = only(own_socket(loop, options.sock));
+  } else {
+    struct stat status;
+    if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
+    sockets = only(bind_socket(SocketAddress::unix_path(path), options));
+  }
   co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
 

@@ -137,6 +137,7 @@ Coroutine<void> EventLoop::sock_connect(int fd, SocketAddress address) {
 Coroutine<std::size_t> EventLoop::sock_sendfile(int fd, int file, std::size_t offset,
                                                 std::optional<std::size_t> count) {
   check_socket(fd);
+  if (count == 0) throw ValueError("count must be a positive integer (got 0)");
   ignore_sigpipe();
   constexpr std::size_t BLOCK_SIZE = 1 << 20;
   std::size_t sent = 0;

@@ -112,6 +112,7 @@ void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) 
     }
   } catch (const CancelledError&) {
     exception_ = std::current_exception();
+    told_once_ = true;
     FutureState::cancel();
   } catch (const Exit&) {
     FutureState::set_exception(std::current_exception());

@@ -71,13 +71,17 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
 
   /// asyncio: futures._copy_future_state
   void copy_to(const Future<R>& future) {
+    // Emptied here: the item itself may end in the thread that ran it.
+    const std::exception_ptr exception = std::exchange(exception_, nullptr);
+    std::optional<Stored<R>> result = std::move(result_);
+    result_.reset();
     if (future.cancelled()) return;
-    if (exception_) {
-      future.set_exception(exception_);
+    if (exception) {
+      future.set_exception(exception);
     } else if constexpr (std::is_void_v<R>) {
       future.set_result();
     } else {
-      future.set_result(*std::move(result_));
+      future.set_result(*std::move(result));
     }
   }
 

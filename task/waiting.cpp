@@ -41,8 +41,8 @@ void GatheringState::child_done(const AnyFuture& child) {
 }
 
 std::exception_ptr outcome_among_results(const AnyFuture& child) {
-  const bool of_task = child.cancelled() && child.state()->as_task();
-  return of_task ? std::make_exception_ptr(CancelledError()) : child.state()->outcome();
+  const bool without_message = child.cancelled() && child.state()->told_once();
+  return without_message ? std::make_exception_ptr(CancelledError()) : child.state()->outcome();
 }
 
 void GatheringState::all_done() {

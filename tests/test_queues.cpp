@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/async_test.hpp"
 #include "tests/utils.hpp"
 
 namespace {
@@ -61,19 +62,16 @@ Coroutine<void> joins_holding(Queue<int>& queue, Instance) { co_await queue.join
 
 // ---- size and order ----------------------------------------------------------------------------------
 
-TEST_CASE("a queue is empty until something is put, and again when all was got", "[queues][test_queues.test_empty]") {
-  TestLoop loop;
+ASYNC_TEST_CASE("a queue is empty until something is put, and again when all was got",
+                "[queues][test_queues.test_empty]") {
   Queue<int> queue;
-  auto main = [&]() -> Coroutine<void> {
-    CHECK(queue.empty());
-    co_await queue.put(1);
-    CHECK_FALSE(queue.empty());
-    CHECK(queue.qsize() == 1);
-    const int got = co_await queue.get();
-    CHECK(got == 1);
-    CHECK(queue.empty());
-  };
-  loop.run_until_complete(main());
+  CHECK(queue.empty());
+  co_await queue.put(1);
+  CHECK_FALSE(queue.empty());
+  CHECK(queue.qsize() == 1);
+  const int got = co_await queue.get();
+  CHECK(got == 1);
+  CHECK(queue.empty());
 }
 
 TEST_CASE("a queue without a limit is never full, one with a limit is full at it", "[queues][test_queues.test_full]") {
@@ -239,18 +237,14 @@ TEST_CASE("a get makes room for one that waits in put", "[queues][test_queues.te
   CHECK(log == Numbers{2, 3});
 }
 
-TEST_CASE("items come out in the order of those that waited in put",
-          "[queues][test_queues.test_get_with_waiting_putters]") {
-  TestLoop loop;
+ASYNC_TEST_CASE("items come out in the order of those that waited in put",
+                "[queues][test_queues.test_get_with_waiting_putters]") {
   Queue<std::string> queue(1);
-  auto main = [&]() -> Coroutine<std::string> {
-    std::string text = co_await queue.get();
-    text += co_await queue.get();
-    co_return text;
-  };
-  loop.create_task(queue.put("a"));
-  loop.create_task(queue.put("b"));
-  CHECK(loop.run_until_complete(main()) == "ab");
+  asyncio::create_task(queue.put("a"));
+  asyncio::create_task(queue.put("b"));
+  std::string text = co_await queue.get();
+  text += co_await queue.get();
+  CHECK(text == "ab");
 }
 
 TEST_CASE("a producer and a consumer meet in a queue of one", "[queues][test_queues.test_why_are_getters_waiting]") {
@@ -366,11 +360,12 @@ TEST_CASE("put_nowait into a full queue is QueueFull, and the queue keeps what i
   CHECK(drain(queue) == Numbers{1});
 }
 
-TEST_CASE("a put that is done before anybody wants the item is done", "[queues][test_queues.test_put_cancelled]") {
-  TestLoop loop;
+ASYNC_TEST_CASE("a put that is done before anybody wants the item is done",
+                "[queues][test_queues.test_put_cancelled]") {
   Queue<int> queue;
-  const Task<void> task = loop.create_task(queue.put(1));
-  CHECK(loop.run_until_complete(queue.get()) == 1);
+  const Task<void> task = asyncio::create_task(queue.put(1));
+  const int got = co_await queue.get();
+  CHECK(got == 1);
   CHECK(task.done());
   CHECK_FALSE(task.cancel());
 }

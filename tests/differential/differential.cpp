@@ -226,8 +226,6 @@ Knobs knobs_of(int argc, char** argv, int from) {
       knobs.only = value;
     else if (name == "without")
       knobs.without.push_back(value);
-    else if (name == "known")
-      knobs.known = value != "0";
     else if (name == "operations")
       knobs.operations = std::stoi(value);
     else if (name == "coroutines")

@@ -15,7 +15,6 @@ struct Knobs {
   int functions = 2;                   // at most: plain functions, for callbacks
   int subjects = 3;                    // at most: of what a program is about, besides tasks ("futures", "queues" …)
   std::string only{};                  // if not empty: programs about this subject
-  bool known = false;                  // also what is known to differ
   std::vector<std::string> without{};  // no operation whose pattern has one of these texts
 };
 

@@ -158,17 +158,6 @@ Coroutine<void> Interpreter::block(const std::vector<Op>& ops, Activation& act) 
   }
 }
 
-// The exception; without its message if that is a task's. README.md, "Messages".
-std::exception_ptr Interpreter::told(const Op& op, std::exception_ptr error) const {
-  static const std::set<std::string> FROM_TASKS = {"future", "wait_for", "as_completed",
-                                                   "run",    ".result",  ".exception"};
-  if (TASKS_TELL_MESSAGE || !FROM_TASKS.contains(op.name) || !asyncio::holds<asyncio::CancelledError>(error))
-    return error;
-  const bool by_name = op.name == "future" || op.name == ".result" || op.name == ".exception";
-  if (by_name && (plain.contains(op.words[0]) || is_call(op.words[0]))) return error;
-  return std::make_exception_ptr(asyncio::CancelledError());
-}
-
 Coroutine<void> Interpreter::run_awaiting(const Op& op, Activation& act) {
   std::string outcome;
   std::exception_ptr error;
@@ -177,7 +166,7 @@ Coroutine<void> Interpreter::run_awaiting(const Op& op, Activation& act) {
   } catch (const Unbound&) {
     outcome = "unbound";
   } catch (...) {
-    error = told(op, std::current_exception());
+    error = std::current_exception();
     outcome = describe(error);
   }
   log(act.label, op.line, outcome);
@@ -265,7 +254,7 @@ std::string Interpreter::run_sync(const Op& op, Activation& act) {
   } catch (const Stuck& stuck) {
     outcome = stuck.why;
   } catch (...) {
-    outcome = describe(told(op, std::current_exception()));
+    outcome = describe(std::current_exception());
   }
   log(act.label, op.line, outcome);
   return outcome;

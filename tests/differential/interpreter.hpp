@@ -83,7 +83,6 @@ class Interpreter {
   std::vector<asyncio::AnyFuture> kept;  // all of the program's futures and tasks that were not dropped
   std::map<std::pair<std::string, std::string>, std::vector<asyncio::CallbackId>> callbacks;
   std::map<std::string, asyncio::Token> tokens;
-  std::set<std::string> plain;  // the names of futures that are nothing else
   std::string handler;
 
  private:
@@ -94,7 +93,6 @@ class Interpreter {
   asyncio::Coroutine<void> run_try(const Op& op, Activation& act);
   asyncio::Coroutine<void> run_managed(const Op& op, Activation& act);
   asyncio::Coroutine<void> enter(const Op& op, Activation& act);
-  std::exception_ptr told(const Op& op, std::exception_ptr error) const;
   std::string run_sync(const Op& op, Activation& act);
   void leave(const Op& op, Activation& act);
   bool too_many_calls() { return ++calls_ > MAX_CALLS; }

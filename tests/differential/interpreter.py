@@ -18,7 +18,6 @@ MAX_ITERATIONS = 400
 MAX_CALLS = 80
 MAX_ROUNDS = 3
 MAX_STOPS = 20
-TASKS_TELL_MESSAGE = False  # README.md, "Messages"
 
 EXCEPTIONS = {
     "ValueError": ValueError, "RuntimeError": RuntimeError, "TimeoutError": TimeoutError, "KeyError": LookupError,
@@ -170,8 +169,6 @@ def show(value):
         return "ok"
     if isinstance(value, list):
         return "[" + ",".join([show(each) for each in value]) + "]"
-    if isinstance(value, asyncio.CancelledError) and not TASKS_TELL_MESSAGE:
-        return "CancelledError"
     if isinstance(value, BaseException):
         return describe(value)
     return str(value)
@@ -336,7 +333,6 @@ def ready(p, act, fd, how, delay):
 def make_Future(p, name):
     future = p.loop.create_future()
     p.kept.append(future)
-    p.plain.add(name)
     return future
 
 
@@ -461,19 +457,12 @@ method("shutdown", lambda p, act, q, *words: p.names[q].shutdown(immediate="imme
 method("run", lambda p, act, context, function: p.names[context].run(p.call, function, function))
 
 
-def without_message(p, x, call):
-    try:
-        return call()
-    except asyncio.CancelledError as error:
-        raise error if x in p.plain or TASKS_TELL_MESSAGE else asyncio.CancelledError()
-
-
 def result(p, act, x):
-    return show(without_message(p, x, p.names[x].result))
+    return show(p.names[x].result())
 
 
 def exception(p, act, x):
-    error = without_message(p, x, p.names[x].exception)
+    error = p.names[x].exception()
     return show(error) if error else "None"
 
 
@@ -620,10 +609,6 @@ AWAIT.update({".acquire": await_acquire, ".wait": await_wait_method, ".wait_for"
               ".reset": await_reset, ".abort": await_abort, ".put": await_put, ".get": await_get, ".join": await_join})
 
 
-# Whose CancelledError may be a task's.
-FROM_TASKS = (await_future, await_wait_for, await_as_completed, run)
-
-
 # ---- Coroutines, functions and blocks.
 
 
@@ -656,7 +641,7 @@ async def block(p, ops, act):
             except (Unbound, AttributeError):
                 outcome = "unbound"
             except BaseException as caught:
-                error = p.told(caught, function, words)
+                error = caught
                 forget_where(error)
                 p.log(act.label, line, describe(error))
                 raise error
@@ -810,7 +795,6 @@ class Interpreter:
         self.kept = []
         self.callbacks = {}
         self.tokens = Names()
-        self.plain = set()  # the names of futures that are nothing else
         self.selector = VirtualSelector(self.flush_reports)
         self.loop = VirtualLoop(self.selector, self.on_default_handler)
         self.loop.set_exception_handler(self.on_exception)
@@ -838,8 +822,6 @@ class Interpreter:
             return
         who = "task" if message.startswith("Task") else "callback" if "in callback" in message else "future"
         error = context.get("exception")
-        if isinstance(error, asyncio.CancelledError) and not TASKS_TELL_MESSAGE:
-            error = asyncio.CancelledError()
         text = f"{who} {describe(error) if error else message}"
         if "never retrieved" in message:
             self.reports.append(text)
@@ -882,14 +864,6 @@ class Interpreter:
 
     # Running.
 
-    def told(self, error, function, words):
-        """The exception; without its message if that is a task's."""
-        if TASKS_TELL_MESSAGE or type(error) is not asyncio.CancelledError or function not in FROM_TASKS:
-            return error
-        if function is FROM_TASKS[0] and (words[0] in self.plain or words[0].endswith("()")):
-            return error
-        return asyncio.CancelledError()
-
     def do(self, line, function, words, act):
         """One operation that does not wait; what it raises is its outcome."""
         try:
@@ -897,7 +871,7 @@ class Interpreter:
         except (Unbound, AttributeError):
             outcome = "unbound"
         except BaseException as caught:
-            error = self.told(caught, function, words)
+            error = caught
             forget_where(error)
             outcome = str(error) if type(error) is Stuck else describe(error)
         outcome = "ok" if outcome is None else outcome

@@ -159,7 +159,6 @@ std::string ready(P& p, Activation&, const Words& words) {
 std::string make_future(P& p, Activation&, const Words& words) {
   const auto future = p.loop.create_future<int>();
   p.bind(words[0], future, future);
-  p.plain.insert(words[0]);
   return "ok";
 }
 

@@ -56,10 +56,7 @@ std::string describe(const std::exception_ptr& exception) {
   return type_name(text.substr(0, colon)) + (is_word(message) ? " " + message : "");
 }
 
-std::string show(const std::exception_ptr& error) {
-  if (!error) return "None";
-  return TASKS_TELL_MESSAGE || !asyncio::holds<asyncio::CancelledError>(error) ? describe(error) : "CancelledError";
-}
+std::string show(const std::exception_ptr& error) { return error ? describe(error) : "None"; }
 
 bool is_a(const std::exception_ptr& exception, const std::string& kind) {
   if (kind == "BaseException") return true;

@@ -10,7 +10,6 @@
 namespace differential {
 
 /// Does the trace show the message of a CancelledError that comes out of a task? README.md, "Messages".
-inline constexpr bool TASKS_TELL_MESSAGE = false;
 
 /// As Python's repr(float), without a trailing ".0".
 std::string number(double value);

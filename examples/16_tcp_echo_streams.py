@@ -1,0 +1,59 @@
+# Streams: a connection as a reader and a writer, and a conversation as straight-line code.
+# Look at handle_echo: one coroutine for each client, which reads as if there were no other; drain() waits while the
+# client is slow to listen. Without an argument it talks to itself; `16_tcp_echo_streams.py 8888` serves until Ctrl-C.
+import asyncio
+import sys
+
+
+async def handle_echo(reader, writer):
+    while True:
+        line = await reader.readline()
+        if not line:
+            break  # the end: the client says no more
+        print(f"  server: received {line.decode()}", end="")
+        writer.write(line)
+        await writer.drain()
+    print("  server: the end of this client")
+    writer.close()
+    await writer.wait_closed()
+
+
+async def say(reader, writer, line):
+    print(f"client: sends {line}", end="")
+    writer.write(line.encode())
+    answer = await reader.readline()
+    print(f"client: received {answer.decode()}", end="")
+
+
+async def end(reader, writer):
+    writer.write_eof()
+    rest = await reader.read()
+    print(f"client: until the end of the stream come {len(rest)} bytes")
+    writer.close()
+
+
+async def converse(port):
+    first = await asyncio.open_connection("127.0.0.1", port)
+    second = await asyncio.open_connection("127.0.0.1", port)
+    await say(*first, "hello\n")
+    await say(*second, "is anybody there?\n")
+    await say(*first, "hello again\n")
+    await end(*first)
+    await end(*second)
+
+
+async def tour(port):
+    server = await asyncio.start_server(handle_echo, "127.0.0.1", port)
+    host, port_served = server.sockets[0].getsockname()
+    if port == 0:
+        await converse(port_served)
+        server.close()
+    else:
+        print(f"serving on {host}:{port_served}", flush=True)
+        await server.serve_forever()
+
+
+try:
+    asyncio.run(tour(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
+except KeyboardInterrupt:
+    pass

@@ -1,0 +1,10 @@
+// Three pages, one after the other: the program waits for each, and does nothing meanwhile.
+// Look at the time: three times a fifth of a second.
+#include "examples/asyncio_nous/tinysite.hpp"
+
+int main() {
+  TinySite site;
+  measure([&] {
+    for (std::string path : {"/one", "/two", "/three"}) std::cout << download(site.port, path);
+  });
+}

@@ -1,0 +1,51 @@
+# A web site of three pages, for the programs that download them: an asyncio server in a thread of its own, with a loop of
+# its own. Every page takes a fifth of a second.
+import asyncio
+import concurrent.futures
+import math
+import socket
+import threading
+import time
+
+
+class TinySite:
+    def __enter__(self):
+        port = concurrent.futures.Future()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self.serve(port)))
+        self.thread.start()
+        self.port = port.result()
+        return self
+
+    def __exit__(self, *exception):
+        self.loop.call_soon_threadsafe(self.closing.set)
+        self.thread.join()
+
+    async def serve(self, port):
+        self.loop = asyncio.get_running_loop()
+        self.closing = asyncio.Event()
+        server = await asyncio.start_server(self.answer, "127.0.0.1", 0)
+        port.set_result(server.sockets[0].getsockname()[1])
+        await self.closing.wait()
+        server.close()
+
+    async def answer(self, reader, writer):
+        request = await reader.readuntil(b"\r\n\r\n")  # GET /page HTTP/1.0
+        path = request.split()[1].decode()
+        await asyncio.sleep(0.2)
+        writer.write(f"HTTP/1.0 200 OK\r\n\r\nThis is {path}.\n".encode())
+        writer.close()
+
+
+def download(port, path):
+    """Downloads a page, and blocks meanwhile."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        response = sock.makefile("rb").read().decode()
+    return response.partition("\r\n\r\n")[2]
+
+
+def measure(f):
+    """Prints how long it takes to call f()."""
+    start = time.monotonic()
+    f()
+    print(f"took {math.floor((time.monotonic() - start) * 10) / 10:g} s")

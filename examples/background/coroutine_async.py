@@ -1,0 +1,26 @@
+# A coroutine without a loop to run it: send() by hand does what a task does.
+# Look at the end: the first send() runs to the await, and gives what is awaited, a future; who drives the coroutine has
+# to see that the future gets its value, and to send() again. The second one raises StopIteration with the result.
+import asyncio
+
+
+async def foo(future):
+    print("Start foo")
+    value = await future
+    print(value)
+    print("End foo")
+    return "result"
+
+
+loop = asyncio.new_event_loop()  # never runs; but every future belongs to one
+future = loop.create_future()
+
+coroutine = foo(future)
+awaited = coroutine.send(None)
+if awaited is future:
+    future.set_result("somevalue")
+try:
+    coroutine.send(None)
+except StopIteration as stop:
+    print(stop.value)
+loop.close()

@@ -1,0 +1,7 @@
+// A done callback is called with the future.
+// error: a done callback is called with the future that is done: f(Future<T>)
+#include "asyncio.hpp"
+
+void f(asyncio::Future<int> future) {
+  future.add_done_callback([](std::string text) { static_cast<void>(text); });
+}

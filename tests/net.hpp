@@ -1,0 +1,266 @@
+// What the tests of sockets and transports share: loops over both selectors, descriptors, protocols that keep a record.
+// Upstream counterpart: Lib/test/test_asyncio/utils.py.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "tests/utils.hpp"
+
+namespace test {
+
+enum class Selector { epoll, poll };
+
+/// The test case runs once for each.
+#define EVERY_SELECTOR GENERATE(test::Selector::epoll, test::Selector::poll)
+
+/// A loop over a real selector. What goes to the exception handler is kept; what was not asked for fails the test.
+class NetLoop : public asyncio::EventLoop {
+ public:
+  static constexpr double LIMIT = 60;  // seconds: no test comes near it unless it hangs
+
+  explicit NetLoop(Selector selector = Selector::epoll)
+      : asyncio::EventLoop(make(selector)), name_(selector == Selector::epoll ? "epoll" : "poll") {
+    set_exception_handler([this](asyncio::EventLoop&, const asyncio::ExceptionContext& context) {
+      reports_.push_back(context.message + " | " + asyncio::describe(context.exception));
+    });
+  }
+  ~NetLoop() override {
+    close();
+    INFO("with " << name_);
+    CHECK(reports_ == std::vector<std::string>());
+  }
+
+  /// Runs an awaitable, or a callable that returns one; TimeoutError if it hangs.
+  template <class A> auto run(A awaitable) {
+    return run_until_complete(asyncio::wait_for(std::move(awaitable), LIMIT));
+  }
+  /// What was reported so far, which is then expected.
+  std::vector<std::string> reports() { return std::exchange(reports_, {}); }
+
+ private:
+  static std::unique_ptr<selectors::BaseSelector> make(Selector selector) {
+    if (selector == Selector::epoll) return std::make_unique<selectors::EpollSelector>();
+    return std::make_unique<selectors::PollSelector>();
+  }
+
+  std::string name_;
+  std::vector<std::string> reports_;
+};
+
+/// Waits, iteration by iteration, until the loop's other work has made the condition true.
+template <class F> asyncio::Coroutine<void> until(F condition) {
+  while (!condition()) co_await asyncio::sleep(0.0005);
+}
+
+/// A descriptor that is closed in time.
+class Fd {
+ public:
+  Fd() = default;
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Fd() { close(); }
+  void close() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+  int release() { return std::exchange(fd_, -1); }
+  operator int() const { return fd_; }  // NOLINT: it is used as one
+
+ private:
+  int fd_ = -1;
+};
+
+inline bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+inline std::pair<Fd, Fd> socket_pair(int type = SOCK_STREAM) {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+  return {Fd(ends[0]), Fd(ends[1])};
+}
+
+/// (the end to read from, the end to write to)
+inline std::pair<Fd, Fd> make_pipe() {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+  return {Fd(ends[0]), Fd(ends[1])};
+}
+
+inline Fd make_socket(int type = SOCK_STREAM, int family = AF_INET) {
+  const int fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  REQUIRE(fd >= 0);
+  return Fd(fd);
+}
+
+/// Bound to a free port of the loopback interface.
+inline Fd bound_socket(int type = SOCK_STREAM) {
+  Fd socket = make_socket(type);
+  const asyncio::SocketAddress address("127.0.0.1", 0);
+  REQUIRE(::bind(socket, address.data(), address.size()) == 0);
+  return socket;
+}
+
+inline Fd listening_socket(int backlog = 16) {
+  Fd socket = bound_socket();
+  REQUIRE(::listen(socket, backlog) == 0);
+  return socket;
+}
+
+/// A connected pair of TCP sockets: (client, server).
+inline std::pair<Fd, Fd> tcp_pair() {
+  const Fd listener = listening_socket();
+  const asyncio::SocketAddress address = asyncio::getsockname(listener);
+  Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::connect(client, address.data(), address.size()) == 0);
+  asyncio::set_blocking(client, false);
+  asyncio::set_blocking(listener, true);
+  const int server = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  REQUIRE(server >= 0);
+  return {std::move(client), Fd(server)};
+}
+
+/// An address at which nobody listens.
+inline asyncio::SocketAddress unused_address(int type = SOCK_STREAM) {
+  return asyncio::getsockname(bound_socket(type));
+}
+
+inline void send_all(int fd, std::string_view data) {
+  REQUIRE(::write(fd, data.data(), data.size()) == static_cast<ssize_t>(data.size()));
+}
+
+/// All that can be read now.
+inline std::string receive_all(int fd) {
+  std::string all, bytes(1 << 16, '\0');
+  for (;;) {
+    const ssize_t n = ::read(fd, bytes.data(), bytes.size());
+    if (n <= 0) return all;
+    all.append(bytes, 0, static_cast<std::size_t>(n));
+  }
+}
+
+/// Writes until the kernel takes no more; how many bytes it took.
+inline std::size_t fill(int fd) {
+  std::size_t filled = 0;
+  for (std::size_t size = 1 << 16; size >= 1; size /= 2) {
+    const std::string data(size, ' ');
+    for (;;) {
+      const ssize_t n = ::write(fd, data.data(), data.size());
+      if (n <= 0) break;
+      filled += static_cast<std::size_t>(n);
+    }
+  }
+  return filled;
+}
+
+/// The next byte that is lost when the other end is closed now: a reset, not an end of file.
+inline void reset(Fd& fd) {
+  const linger now{1, 0};
+  REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+  fd.close();
+}
+
+/// 0123456789012…: n bytes that show where they belong.
+inline std::string digits(std::size_t n) {
+  std::string text = "0123456789";
+  while (text.size() < n) text += text;
+  text.resize(n);
+  return text;
+}
+
+/// The error's number, 0 if it is no OSError, -1 if it is null.
+inline int code_of(const std::exception_ptr& exception) {
+  if (!exception) return -1;
+  try {
+    std::rethrow_exception(exception);
+  } catch (const asyncio::OSError& error) {
+    return error.code().value();
+  } catch (...) {
+    return 0;
+  }
+}
+
+/// Awaits, and gives the exception that came out, or null.
+template <class A> asyncio::Coroutine<std::exception_ptr> raised(A awaitable) {
+  try {
+    static_cast<void>(co_await std::move(awaitable));
+  } catch (...) {
+    co_return std::current_exception();
+  }
+  co_return nullptr;
+}
+inline asyncio::Coroutine<std::exception_ptr> raised(asyncio::Coroutine<void> awaitable) {
+  try {
+    co_await std::move(awaitable);
+  } catch (...) {
+    co_return std::current_exception();
+  }
+  co_return nullptr;
+}
+
+using Calls = std::vector<std::string>;
+
+/// Writes down what is called. Data that comes in several calls is one entry.
+struct Recorder : asyncio::Protocol {
+  void connection_made(std::shared_ptr<asyncio::Transport> made) override {
+    calls.push_back("made");
+    transport = std::move(made);
+  }
+  void data_received(std::string_view bytes) override {
+    if (calls.empty() || calls.back() != "data") calls.push_back("data");
+    data += bytes;
+  }
+  bool eof_received() override {
+    calls.push_back("eof");
+    return keep_open;
+  }
+  void connection_lost(std::exception_ptr exception) override {
+    calls.push_back(exception ? "lost by error" : "lost");
+    error = exception;
+    ++lost;
+    transport = nullptr;
+  }
+  void pause_writing() override { calls.push_back("pause"); }
+  void resume_writing() override { calls.push_back("resume"); }
+
+  Instance instance;
+  std::shared_ptr<asyncio::Transport> transport;  // until it is lost
+  Calls calls;
+  std::string data;
+  std::exception_ptr error;
+  int lost = 0;
+  bool keep_open = false;
+};
+
+/// A transport with its protocol, and the other end as a bare socket.
+template <class P = Recorder> struct Connected {
+  std::shared_ptr<asyncio::Transport> transport;
+  std::shared_ptr<P> protocol;
+  Fd peer;
+};
+
+template <class P = Recorder> asyncio::Coroutine<Connected<P>> connected(asyncio::EventLoop& loop,
+                                                                         std::shared_ptr<P> protocol,
+                                                                         std::pair<Fd, Fd> pair = tcp_pair()) {
+  const auto factory = [&] { return protocol; };
+  const asyncio::ConnectionOptions options{.sock = pair.first.release()};
+  auto made = co_await loop.create_connection(factory, "", 0, options);
+  co_return Connected<P>{made.first, made.second, std::move(pair.second)};
+}
+template <class P = Recorder> asyncio::Coroutine<Connected<P>> connected(asyncio::EventLoop& loop) {
+  return connected<P>(loop, std::make_shared<P>());
+}
+
+}  // namespace test
