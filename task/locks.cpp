@@ -25,6 +25,7 @@ Coroutine<bool> Lock::acquire() {
     try {
       co_await waiter.future;
     } catch (const CancelledError&) {
+      if (waiter.orphaned()) throw;
       waiter.unlink();
       if (!locked_) wake_up_first();
       throw;
@@ -71,6 +72,7 @@ Coroutine<bool> Condition::wait() {
     co_await waiter.future;
   } catch (...) {
     error = std::current_exception();
+    if (waiter.orphaned()) throw;
   }
   waiter.unlink();
   // Whatever happens, it returns with the lock; a cancellation is raised when it has it.
@@ -93,10 +95,11 @@ void Condition::notify(std::size_t n) {
 
 // asyncio: locks.Condition._notify
 void Condition::notify_waiters(std::size_t n) {
-  while (n > 0 && !waiters_.empty()) {
-    const Waiter& waiter = waiters_.pop_front();
-    if (waiter.future.done()) continue;
-    waiter.future.set_result();
+  for (Waiter *waiter = waiters_.next(), *next; waiter && n > 0; waiter = next) {
+    next = waiters_.next(waiter);
+    if (waiter->future.done()) continue;  // cancelled: it leaves by itself
+    waiter->unlink();
+    waiter->future.set_result();
     --n;
   }
 }
@@ -119,6 +122,7 @@ Coroutine<bool> Semaphore::acquire() {
     co_await waiter.future;
   } catch (...) {
     error = std::current_exception();
+    if (waiter.orphaned()) throw;
   }
   waiter.unlink();
   if (error && waiter.future.done() && !waiter.future.cancelled()) ++value_;  // it came too late: give the permit back

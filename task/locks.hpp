@@ -14,6 +14,8 @@ namespace asyncio {
 class Waiter : public Link {
  public:
   explicit Waiter(EventLoop& loop) : future(loop) {}
+  /// Cancelled, and what it waited at has let it go before, or was destroyed: there is nothing to put in order.
+  bool orphaned() const noexcept { return !linked() && future.cancelled(); }
   const Future<void> future;
 };
 

@@ -20,6 +20,7 @@ Coroutine<void> QueueBase::wait_for_room() {
     try {
       co_await putter.future;
     } catch (...) {
+      if (putter.orphaned()) throw;
       putter.future.cancel();
       putter.unlink();
       // Woken and cancelled at once: the room is for the next one.
@@ -37,6 +38,7 @@ Coroutine<void> QueueBase::wait_for_item() {
     try {
       co_await getter.future;
     } catch (...) {
+      if (getter.orphaned()) throw;
       getter.future.cancel();
       getter.unlink();
       if (!empty() && !getter.future.cancelled()) wakeup_next(getters_);

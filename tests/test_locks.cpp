@@ -2010,3 +2010,49 @@ TEST_CASE("notify() does not count a waiter that was cancelled just before, whic
   };
   loop.run_until_complete(main());
 }
+
+TEST_CASE("a task that waits for a lock or semaphore that is gone can still be cancelled", "[locks][rule-7]") {
+  TestLoop loop;
+  auto lock = std::make_unique<Lock>();
+  auto semaphore = std::make_unique<Semaphore>(0);
+  auto condition = std::make_unique<Condition>();
+  auto event = std::make_unique<Event>();
+  const auto wait_for_condition = [&]() -> Coroutine<bool> {
+    co_await condition->acquire();
+    co_return co_await condition->wait();
+  };
+  loop.run_until_complete(lock->acquire());
+  const std::vector<Task<bool>> tasks = {loop.create_task(lock->acquire()), loop.create_task(semaphore->acquire()),
+                                         loop.create_task(wait_for_condition), loop.create_task(event->wait())};
+  run_briefly(loop, 3);
+  lock.reset(), semaphore.reset(), condition.reset(), event.reset();
+  for (const Task<bool>& task : tasks) task.cancel();
+  run_briefly(loop, 3);
+  for (const Task<bool>& task : tasks) CHECK(task.cancelled());
+}
+
+TEST_CASE("a waiter of a condition that was cancelled before it was notified gets the lock back first",
+          "[locks][rule-5]") {
+  TestLoop loop;
+  Condition condition;
+  bool locked = false;
+  const auto wait = [&]() -> Coroutine<void> {
+    co_await condition.acquire();
+    try {
+      co_await condition.wait();
+    } catch (const CancelledError&) {
+      locked = condition.locked();
+      condition.release();
+      throw;
+    }
+  };
+  const Task<void> task = loop.create_task(wait);
+  run_briefly(loop, 2);
+  loop.run_until_complete(condition.acquire());
+  task.cancel();
+  condition.notify();
+  condition.release();
+  run_briefly(loop);
+  CHECK(task.cancelled());
+  CHECK(locked);
+}

@@ -878,3 +878,19 @@ TEST_CASE("a putter whose room was taken by another one waits again", "[queues]"
   CHECK(log == Numbers{1});
   CHECK(drain(queue) == Numbers{1});
 }
+
+TEST_CASE("a task that waits at a queue that is gone can still be cancelled", "[queues][rule-7]") {
+  TestLoop loop;
+  auto empty = std::make_unique<asyncio::Queue<int>>();
+  auto full = std::make_unique<asyncio::Queue<int>>(1);
+  full->put_nowait(1);
+  const asyncio::Task<int> getter = loop.create_task(empty->get());
+  const asyncio::Task<void> putter = loop.create_task(full->put(2));
+  test::run_briefly(loop, 3);
+  empty.reset(), full.reset();
+  getter.cancel();
+  putter.cancel();
+  test::run_briefly(loop, 3);
+  CHECK(getter.cancelled());
+  CHECK(putter.cancelled());
+}
