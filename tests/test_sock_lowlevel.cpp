@@ -769,6 +769,8 @@ TEST_CASE("sock_sendfile sends a whole file from an offset, or as much of it as 
     CHECK(beyond == 0);
     const std::size_t more_than_there_is = co_await loop.sock_sendfile(a, file, 995, 100);
     CHECK(more_than_there_is == 5);
+    const std::exception_ptr nothing = co_await raised(loop.sock_sendfile(a, file, 0, 0));
+    CHECK(describe(nothing) == "std::invalid_argument: count must be a positive integer (got 0)");
   });
 }
 

@@ -1160,7 +1160,7 @@ TEST_CASE("A transport may outlive its loop: nothing has an effect, and nothing 
   CHECK(c.protocol->calls.back() != "lost");
 }
 
-TEST_CASE("Transports that own each other end with their loop", "[transports][.bug]") {
+TEST_CASE("Transports that own each other end with their loop", "[transports]") {
   struct Holder : asyncio::Protocol {
     ~Holder() override {
       if (other) other->close();
@@ -1635,7 +1635,7 @@ TEST_CASE("Writing to a pipe whose reader has just gone is connection_lost, and 
   ::signal(SIGPIPE, old);
 }
 
-TEST_CASE("What is written to a pipe after close is dropped", "[transports][pipe][.bug]") {
+TEST_CASE("What is written to a pipe after close is dropped", "[transports][pipe]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {
     Piped p = co_await write_pipe(loop);
