@@ -14,9 +14,8 @@ bool FutureState::cancel(std::string message) {
   return true;
 }
 
-std::exception_ptr FutureState::make_cancelled_error() {
-  if (!exception_ || state_ == State::finished) return std::make_exception_ptr(CancelledError());
-  return told_once_ ? std::exchange(exception_, nullptr) : exception_;
+std::exception_ptr FutureState::cancelled_error() const {
+  return cancelled() && exception_ ? exception_ : std::make_exception_ptr(CancelledError());
 }
 
 std::exception_ptr FutureState::outcome() {

@@ -46,9 +46,6 @@ class FutureState : public Counted {
   State state_ = State::pending;
   bool log_traceback_ = false;  // an exception is set that nobody has looked at
 
- protected:
-  bool told_once_ = false;  // the first who asks gets the CancelledError that ended a coroutine, others a new one
-
  public:
   explicit FutureState(EventLoop& loop) noexcept : anchor_(loop.anchor_) {}
 
@@ -63,7 +60,6 @@ class FutureState : public Counted {
   bool done() const noexcept { return state_ != State::pending; }
   /// asyncio: futures.Future.cancelled
   bool cancelled() const noexcept { return state_ == State::cancelled; }
-  bool told_once() const noexcept { return told_once_; }
   /// asyncio: futures.Future.cancel
   virtual bool cancel(std::string message = {});
   /// asyncio: futures.Future.exception
@@ -74,7 +70,9 @@ class FutureState : public Counted {
   std::exception_ptr outcome();
 
   /// asyncio: futures.Future._make_cancelled_error
-  std::exception_ptr make_cancelled_error();
+  virtual std::exception_ptr make_cancelled_error() { return cancelled_error(); }
+  /// A CancelledError with the message that cancel() left.
+  virtual std::exception_ptr cancelled_error() const;
 
   /// The guard of the public set_result and set_exception: a task refuses. `method` is the caller's name.
   virtual void check_settable(const char* method) const;
@@ -113,8 +111,7 @@ class FutureState : public Counted {
   void abandon() noexcept;
 
   Ref<LoopAnchor> anchor_;
-  // Finished: what set_exception was given. Cancelled, or about to be: the CancelledError, if it has a
-  // message.
+  // Finished: what set_exception was given. Cancelled: the CancelledError, if it has a message or ended a coroutine.
   std::exception_ptr exception_;
 
  private:

@@ -155,7 +155,7 @@ class EventLoop {
   void ensure_fd_no_transport(int fd) const;
 
   // Sockets, defined in task/sock.cpp: each tries first, then waits; a cancelled one has lost nothing. In debug mode
-  // ValueError for a descriptor that blocks; RuntimeError for one that a transport owns. OSError from the kernel.
+  // ValueError for a descriptor that blocks; RuntimeError when it must wait for one that a transport owns. OSError from the kernel.
 
   /// At most n bytes; none at the end. asyncio: selector_events.BaseSelectorEventLoop.sock_recv
   Coroutine<std::string> sock_recv(int fd, std::size_t n);

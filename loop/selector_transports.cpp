@@ -132,7 +132,7 @@ void SelectorTransport::end_with_loop() noexcept {
   const auto self = weak_from_this().lock();
   loop_->transports_.erase(fd_.get());
   fd_ = FileDescriptor();
-  const auto server = std::exchange(server_, nullptr);
+  if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
   const auto protocol = std::exchange(protocol_, nullptr);
 }
 
@@ -361,8 +361,8 @@ void SelectorDatagramTransport::call_connection_made() {
 }
 
 void SelectorDatagramTransport::error_received(const char* what) {
-  call_protocol("Fatal error: protocol.error_received() call failed.",
-                [error = os_error(errno, what), this] { protocol().error_received(error); });
+  const std::shared_ptr<BaseProtocol> kept = protocol_;
+  protocol().error_received(os_error(errno, what));
 }
 
 // asyncio: selector_events._SelectorDatagramTransport._read_ready

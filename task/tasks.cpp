@@ -48,7 +48,7 @@ bool TaskState::cancel(std::string message) {
   if (task->fut_waiter_ && task->fut_waiter_.cancel(message)) return true;
   // The next step is scheduled already: it will throw.
   task->must_cancel_ = true;
-  task->exception_ = message.empty() ? nullptr : std::make_exception_ptr(CancelledError(std::move(message)));
+  task->cancel_message_ = message.empty() ? nullptr : std::make_exception_ptr(CancelledError(std::move(message)));
   return true;
 }
 
@@ -112,7 +112,7 @@ void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) 
     }
   } catch (const CancelledError&) {
     exception_ = std::current_exception();
-    told_once_ = true;
+    cancel_message_ = nullptr;
     FutureState::cancel();
   } catch (const Exit&) {
     FutureState::set_exception(std::current_exception());
@@ -140,9 +140,17 @@ void TaskState::handle_yield(FutureState* future) {
   if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
 }
 
-std::string TaskState::cancel_message() {
+std::exception_ptr TaskState::make_cancelled_error() {
+  return cancelled() && exception_ ? std::exchange(exception_, nullptr) : cancelled_error();
+}
+
+std::exception_ptr TaskState::cancelled_error() const {
+  return cancel_message_ ? cancel_message_ : std::make_exception_ptr(CancelledError());
+}
+
+std::string TaskState::cancel_message() const {
   try {
-    std::rethrow_exception(make_cancelled_error());
+    std::rethrow_exception(cancelled_error());
   } catch (const CancelledError& error) {
     return error.what();
   }

@@ -50,6 +50,10 @@ class TaskState : public FutureState, public PendingHandle {
   void print_stack(std::ostream& os) const;
   AnyFuture awaiter() const noexcept override { return AnyFuture(const_cast<TaskState*>(this)); }
 
+  /// The CancelledError that ended the coroutine, to the first who asks.
+  std::exception_ptr make_cancelled_error() override;
+  std::exception_ptr cancelled_error() const override;
+
   /// asyncio: tasks.Task.set_result
   void check_settable(const char* method) const override;
   /// asyncio: base_tasks._task_repr
@@ -74,7 +78,7 @@ class TaskState : public FutureState, public PendingHandle {
   TaskState* waiting_for_task() const noexcept;
   TaskState* last_waiting_task();
   std::string details() const override;
-  std::string cancel_message();
+  std::string cancel_message() const;
   void callback() override;
   void step(std::exception_ptr exception);
   void step_as_current_task(const std::exception_ptr& exception);
@@ -87,6 +91,7 @@ class TaskState : public FutureState, public PendingHandle {
 
   Frame* innermost_;
   AnyFuture fut_waiter_;
+  std::exception_ptr cancel_message_;  // a CancelledError with the message of a cancel() that no future took; else null
   std::unique_ptr<std::string> name_;  // null: Task-<number>
   std::uint64_t number_ = 0;
   int num_cancels_requested_ = 0;

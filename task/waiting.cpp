@@ -41,8 +41,7 @@ void GatheringState::child_done(const AnyFuture& child) {
 }
 
 std::exception_ptr outcome_among_results(const AnyFuture& child) {
-  const bool without_message = child.cancelled() && child.state()->told_once();
-  return without_message ? std::make_exception_ptr(CancelledError()) : child.state()->outcome();
+  return child.cancelled() ? child.state()->cancelled_error() : child.state()->outcome();
 }
 
 void GatheringState::all_done() {

@@ -79,7 +79,7 @@ auto start_gathering(EventLoop& loop, std::vector<AnyFuture> children, bool retu
   return future;
 }
 
-/// The exception that stands for a child; a cancelled task's is without a message.
+/// The exception that stands for a child, null for a result.
 std::exception_ptr outcome_among_results(const AnyFuture& child);
 
 /// How a child's result stands among the others: as it is, or as an Outcome.
