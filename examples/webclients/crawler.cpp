@@ -1,5 +1,5 @@
-// Follows the links of the whole site, with three workers and a queue: A. Jesse Jiryu Davis and Guido van Rossum's
-// crawler ("500 Lines or Less"), small. Look at add_url and join(): every page is queued once, and when every queued
+// Follows the links of the whole site, with three workers and a queue: the
+// crawler of "500 Lines or Less", small. Look at add_url and join(): every page is queued once, and when every queued
 // page is done there is nothing left to find. Redirects go through the queue too, and carry how many more may follow.
 #include <iostream>
 #include <map>
