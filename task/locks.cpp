@@ -138,12 +138,11 @@ void Semaphore::release() {
 
 // asyncio: locks.Semaphore._wake_up_next
 bool Semaphore::wake_up_next() {
-  while (!waiters_.empty()) {
-    Waiter& waiter = waiters_.pop_front();
-    if (waiter.future.done()) continue;
+  for (Waiter* waiter = waiters_.next(); waiter; waiter = waiters_.next(waiter)) {
+    if (waiter->future.done()) continue;  // cancelled: it leaves by itself
     --value_;
-    woken_.push_back(waiter);
-    waiter.future.set_result();
+    woken_.push_back(*waiter);
+    waiter->future.set_result();
     return true;
   }
   return false;
