@@ -88,9 +88,17 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, Any
 
 std::vector<AnyFuture> FutureState::awaited_by() const {
   std::vector<AnyFuture> tasks;
+  const auto add = [&](const AnyFuture& task) {
+    if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
+  };
   for (HandleState* handle = callbacks_.first(); handle; handle = callbacks_.next(handle)) {
-    AnyFuture task = static_cast<PendingHandle&>(*handle).awaiter();
-    if (task && std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(std::move(task));
+    const AnyFuture waiter = static_cast<PendingHandle&>(*handle).awaiter();
+    if (!waiter) continue;
+    if (waiter.state()->as_task()) {
+      add(waiter);
+    } else {  // a gathering: who waits for that
+      for (const AnyFuture& task : waiter.state()->awaited_by()) add(task);
+    }
   }
   return tasks;
 }

@@ -194,11 +194,6 @@ template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
 /// The task that runs now, or null; by default of the running loop, RuntimeError if there is none.
 /// asyncio: tasks.current_task
 inline AnyTask current_task(EventLoop& loop = get_running_loop()) { return AnyTask::current(loop); }
-/// The same, and null also if no loop runs.
-inline AnyTask current_task_or_null() {
-  EventLoop* loop = get_running_loop_or_null();
-  return loop ? current_task(*loop) : AnyTask();
-}
 /// The tasks that are not done. asyncio: tasks.all_tasks
 inline std::vector<AnyTask> all_tasks(EventLoop& loop = get_running_loop()) { return AnyTask::all(loop); }
 

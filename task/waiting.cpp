@@ -22,7 +22,7 @@ void GatheringState::start() {
       done_already.push_back(child);
     } else {
       child.add_done_callback([this, self = AnyFuture(this)](const AnyFuture& done) { child_done(done); },
-                              current_task_or_null());
+                              AnyFuture(this));
     }
   }
   for (const AnyFuture& child : done_already) child_done(child);

@@ -1455,3 +1455,16 @@ TEST_CASE("the timeout of an as_completed() that is over does not wake the loop"
   };
   loop.run_until_complete(main());
 }
+
+TEST_CASE("the children of a gather do not keep the task that called it", "[gather][rule-6]") {
+  TestLoop loop;
+  loop.catch_exceptions();
+  const auto fails_after_gather = []() -> Coroutine<void> {
+    asyncio::gather(asyncio::sleep(10));
+    throw asyncio::RuntimeError("boom");
+    co_return;
+  };
+  loop.create_task(fails_after_gather);
+  test::run_briefly(loop, 5);
+  CHECK(loop.caught.size() == 1);  // reported now, not when the child has ended
+}
