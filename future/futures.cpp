@@ -70,6 +70,11 @@ void DoneCallback::future_done(const AnyFuture& future) noexcept {
   unlink();
 }
 
+void DoneCallback::end_with_loop() noexcept {
+  const AnyFuture dropped = std::move(awaiter_);  // may be what holds the future that holds this
+  PendingHandle::end_with_loop();
+}
+
 CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, AnyFuture awaiter) {
   static constinit std::atomic<std::uint64_t> last_id = 0;
   callback->id_ = CallbackId{++last_id};

@@ -29,6 +29,7 @@ class DoneCallback : public PendingHandle {
   CallbackId id() const noexcept { return id_; }
   void future_done(const AnyFuture& future) noexcept override;
   AnyFuture awaiter() const noexcept override { return awaiter_; }
+  void end_with_loop() noexcept override;
 
  protected:
   AnyFuture future_;  // null until it is done: no cycle of references
