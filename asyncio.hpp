@@ -7,6 +7,7 @@
 #include "loop/base_events.hpp"
 #include "loop/events.hpp"
 #include "loop/executors.hpp"
+#include "loop/instruments.hpp"
 #include "loop/protocols.hpp"
 #include "loop/selector_transports.hpp"
 #include "loop/sockets.hpp"

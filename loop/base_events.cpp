@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "loop/executors.hpp"
+#include "loop/instruments.hpp"
 #include "loop/selector_transports.hpp"
 
 namespace asyncio {
@@ -125,6 +126,7 @@ void EventLoop::call_soon_handle(Ref<HandleState> handle) {
 }
 
 void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
+  if (watched()) tell_scheduled(handle);
   handle->when_ = when;
   handle->loop_ = this;
   heappush(scheduled_, {when, handle});
@@ -137,7 +139,7 @@ void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
 inline void EventLoop::run_once() {
   if (threadsafe_->waiting.load(std::memory_order_relaxed)) accept_threadsafe();
   drop_cancelled_timers();
-  process_events(selector_->select(select_timeout()));
+  process_events(select());
   queue_due_timers();
   run_ready();
 }
@@ -158,6 +160,14 @@ inline void EventLoop::drop_cancelled_timers() {
     --timer_cancelled_count_;
     heappop(scheduled_).handle->scheduled_ = false;
   }
+}
+
+inline std::span<const selectors::SelectorEvent> EventLoop::select() {
+  const std::optional<double> timeout = select_timeout();
+  tell([&](Instrument& instrument) { instrument.before_select(timeout); });
+  const std::span<const selectors::SelectorEvent> events = selector_->select(timeout);
+  tell([&](Instrument& instrument) { instrument.after_select(events); });
+  return events;
 }
 
 inline std::optional<double> EventLoop::select_timeout() const {
@@ -184,7 +194,7 @@ inline void EventLoop::queue_due_timers() {
   while (!scheduled_.empty() && scheduled_.front().when < end_time) {
     Ref<TimerHandleState> timer = heappop(scheduled_).handle;
     timer->scheduled_ = false;
-    add_ready(std::move(timer));
+    ready().push_back(std::move(timer));
   }
 }
 
@@ -196,12 +206,23 @@ inline void EventLoop::run_ready() {
     const Ref<HandleState> handle = ready_.pop_front();
     more = handle.get() != last;
     if (handle->cancelled()) continue;
-    if (debug_) {
-      run_and_time(*handle);
+    if (debug_ || watched()) {
+      run_watched(*handle);
     } else {
       handle->run(*this);
     }
   }
+}
+
+void EventLoop::run_watched(HandleState& handle) {
+  const Handle running{Ref<HandleState>(&handle)};
+  running_ = &handle;
+  tell([&](Instrument& instrument) { instrument.before_run(running); });
+  const Finally done([&] {
+    running_ = nullptr;
+    tell([&](Instrument& instrument) { instrument.after_run(running); });
+  });
+  debug_ ? run_and_time(handle) : handle.run(*this);
 }
 
 void EventLoop::run_and_time(HandleState& handle) {

@@ -32,7 +32,8 @@ class WorkItem;
 class SelectorTransport;  // loop/selector_transports.hpp
 class Transport;          // loop/transports.hpp
 class DatagramTransport;
-struct Protocol;  // loop/protocols.hpp
+struct Protocol;    // loop/protocols.hpp
+struct Instrument;  // loop/instruments.hpp
 
 /// What outlives the loop: futures and tasks refer to their loop through it, and find null when the loop is
 /// gone.
@@ -250,6 +251,12 @@ class EventLoop {
   /// Seconds after which debug mode calls a callback slow.
   double slow_callback_duration = 0.1;
 
+  /// It is told what the loop does, from now on, until it is removed or destroyed. Twice is once; ValueError if it watches
+  /// another loop. Like trio.lowlevel.add_instrument
+  void add_instrument(Instrument& instrument);
+  /// KeyError if it does not watch this loop. Like trio.lowlevel.remove_instrument
+  void remove_instrument(Instrument& instrument);
+
  private:
   friend class TimerHandleState;
   friend class FutureState;
@@ -275,11 +282,13 @@ class EventLoop {
   // One iteration, in upstream's order.
   void run_once();
   void drop_cancelled_timers();
+  std::span<const selectors::SelectorEvent> select();
   std::optional<double> select_timeout() const;
   void check_can_be_woken() const;
   void process_events(std::span<const selectors::SelectorEvent> events);
   void queue_due_timers();
   void run_ready();
+  void run_watched(HandleState& handle);
   void run_and_time(HandleState& handle);
 
   void check_closed() const {
@@ -289,9 +298,14 @@ class EventLoop {
   void check_running() const;
   void check_thread() const;
   // What another thread called before stands before it. NOTES [threadsafe-inbox]
-  void add_ready(Ref<HandleState> handle) {
+  HandleQueue& ready() {
     if (threadsafe_->waiting.load(std::memory_order_relaxed)) accept_threadsafe();
-    ready_.push_back(std::move(handle));
+    return ready_;
+  }
+  void add_ready(Ref<HandleState> handle) {
+    HandleQueue& queue = ready();
+    if (watched()) tell_scheduled(handle);
+    queue.push_back(std::move(handle));
   }
   void call_soon_handle(Ref<HandleState> handle);
   void schedule(double when, const Ref<TimerHandleState>& handle);
@@ -316,6 +330,16 @@ class EventLoop {
   bool signal_is_pending(int signum) const noexcept;
   void end_pending();
 
+  bool watched() const noexcept { return !instruments_.empty(); }
+  // event(instrument) for each instrument.
+  template <class Event> void tell(const Event& event) noexcept {
+    if (watched()) [[unlikely]]
+      tell_each(event);
+  }
+  void tell_each(const std::function<void(Instrument&)>& event) noexcept;
+  void tell_scheduled(const Ref<HandleState>& handle) noexcept;
+  void remove_failed(Instrument& instrument, std::exception_ptr error) noexcept;
+
   std::unique_ptr<selectors::BaseSelector> selector_;
   Ref<LoopAnchor> anchor_;
 
@@ -328,6 +352,9 @@ class EventLoop {
   bool closed_ = false;
   bool debug_ = false;
   TaskState* current_task_ = nullptr;
+  std::vector<Instrument*> instruments_;
+  HandleState* running_ = nullptr;  // while there are instruments: what runs
+  bool telling_ = false;            // an instrument is at work
   ExceptionHandler exception_handler_;
   std::map<int, Ref<HandleState>> signal_handlers_;
 

@@ -132,9 +132,17 @@ void EventLoop::add_threadsafe(Ref<HandleState> handle) {
 }
 
 void EventLoop::accept_threadsafe() {
-  const std::lock_guard lock(threadsafe_->mutex_);
-  threadsafe_->waiting = false;
-  while (!threadsafe_->handles_.empty()) ready_.push_back(threadsafe_->handles_.pop_front());
+  HandleQueue accepted;
+  {
+    const std::lock_guard lock(threadsafe_->mutex_);
+    threadsafe_->waiting = false;
+    accepted = std::move(threadsafe_->handles_);
+  }
+  while (!accepted.empty()) {
+    Ref<HandleState> handle = accepted.pop_front();
+    if (watched()) tell_scheduled(handle);
+    ready_.push_back(std::move(handle));
+  }
 }
 
 }  // namespace asyncio

@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "loop/instruments.hpp"
+
 namespace asyncio {
 namespace {
 
@@ -24,6 +26,7 @@ void TaskState::start(TaskOptions options) {
   if (options.context) context_ = options.context->state();
   loop.pending_tasks_.push_back(*this);
   incref();
+  loop.tell([&](Instrument& instrument) { instrument.task_created(AnyTask(this), AnyTask::current(loop)); });
   if (options.eager_start && loop.is_running()) {
     const EnterContext entered(context_);
     step_as_current_task(nullptr);  // asyncio: tasks.Task.__eager_start
@@ -82,6 +85,7 @@ void TaskState::step_as_current_task(const std::exception_ptr& exception) {
   EventLoop& loop = get_loop();
   TaskState* previous = std::exchange(loop.current_task_, this);
   const Finally leave([&] { loop.current_task_ = previous; });
+  loop.tell([this](Instrument& instrument) { instrument.task_step(AnyTask(this)); });
   step_run_and_handle_result(exception);
 }
 
@@ -130,11 +134,12 @@ void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) 
 
 void TaskState::handle_yield(FutureState* future) {
   EventLoop& loop = get_loop();
-  if (!future) return loop.call_soon_handle(next_step());  // a bare yield gives up one iteration
-  if (!future->is_of(loop)) {
+  if (future && !future->is_of(loop)) {
     return step_soon_with_error(repr() + " got Future " + future->repr() + " attached to a different loop");
   }
   if (future == this) return step_soon_with_error("Task cannot await on itself: " + repr());
+  loop.tell([&](Instrument& instrument) { instrument.task_waits(AnyTask(this), AnyFuture(future)); });
+  if (!future) return loop.call_soon_handle(next_step());  // a bare yield gives up one iteration
   future->add_waiter(next_step());
   fut_waiter_ = AnyFuture(future);
   if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
@@ -146,6 +151,10 @@ std::exception_ptr TaskState::make_cancelled_error() {
 
 std::exception_ptr TaskState::cancelled_error() const {
   return cancel_message_ ? cancel_message_ : std::make_exception_ptr(CancelledError());
+}
+
+void TaskState::future_done(const AnyFuture& future) noexcept {
+  get_loop().tell([&](Instrument& instrument) { instrument.task_woken(AnyTask(this), future); });
 }
 
 std::string TaskState::cancel_message() const {
@@ -163,6 +172,7 @@ void TaskState::step_soon_with_error(const std::string& message) {
 
 // Done: the frame, and with it the arguments, is destroyed; who still holds the task finds its outcome.
 void TaskState::end() noexcept {
+  get_loop().tell([this](Instrument& instrument) { instrument.task_done(AnyTask(this)); });
   unlink();
   coro_ = CoroutineBase();
   decref();

@@ -86,6 +86,7 @@ class TaskState : public FutureState, public PendingHandle {
   void handle_yield(FutureState* future);
   void step_soon_with_error(const std::string& message);
   void end() noexcept;
+  void future_done(const AnyFuture& future) noexcept override;
   void end_with_loop() noexcept override;
   void released() noexcept override { decref(); }
 

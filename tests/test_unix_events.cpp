@@ -215,6 +215,21 @@ TEST_CASE("a handler that is removed before the loop runs is not called",
   CHECK(calls == 0);  // the old signal is forgotten
 }
 
+TEST_CASE("a signal that one loop did not handle is not handled by the next loop", "[unix_events]") {
+  const auto first = std::make_unique<EventLoop>();
+  first->add_signal_handler(SIGUSR1, nothing);
+  ::raise(SIGUSR1);
+  first->close();
+  EventLoop second;
+  int stale = 0, fresh = 0;
+  second.add_signal_handler(SIGUSR1, [&] { ++stale; });
+  second.add_signal_handler(SIGUSR2, [&] { ++fresh; });
+  ::raise(SIGUSR2);
+  run_once(second, 3);
+  CHECK(fresh == 1);
+  CHECK(stale == 0);
+}
+
 TEST_CASE("of two signals that arrived together both are handled, though each handler removes the other",
           "[unix_events][test_unix_events.test_handle_signal_cancelled_handler]") {
   EventLoop loop;
