@@ -13,6 +13,7 @@ namespace asyncio {
 namespace {
 
 constexpr std::size_t MAX_SIZE = 256 * 1024;  // bytes of one read: upstream's number
+constexpr std::size_t HEADER_SIZE = 8;        // what a datagram in the buffer counts for beside its bytes
 
 std::exception_ptr os_error(int code, const char* what) {
   return std::make_exception_ptr(OSError(code, std::generic_category(), what));
@@ -369,13 +370,11 @@ void SelectorDatagramTransport::error_received(const char* what) {
 void SelectorDatagramTransport::read_ready() {
   if (conn_lost_ > 0) return;
   const std::span<char> buffer = loop_->read_buffer(MAX_SIZE);
-  sockaddr_storage from{};
-  socklen_t size = sizeof from;
-  const ssize_t n = ::recvfrom(fd_.get(), buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+  SocketAddress from;
+  const ssize_t n = ::recvfrom(fd_.get(), buffer.data(), buffer.size(), 0, from.room(), from.room_size());
   if (n < 0) return would_block() ? void() : error_received("recvfrom");
-  const SocketAddress address(reinterpret_cast<const sockaddr*>(&from), size);
   const std::shared_ptr<BaseProtocol> kept = protocol_;
-  protocol().datagram_received({buffer.data(), static_cast<std::size_t>(n)}, address);
+  protocol().datagram_received({buffer.data(), static_cast<std::size_t>(n)}, from);
 }
 
 // False: not now. An error goes to the protocol.
@@ -398,7 +397,6 @@ void SelectorDatagramTransport::sendto(std::string_view data, std::optional<Sock
     if (send(data, address)) return;
     add_writer();
   }
-  constexpr std::size_t HEADER_SIZE = 8;
   buffer_.push_back({std::string(data), address});
   buffer_size_ += data.size() + HEADER_SIZE;
   maybe_pause_protocol();
@@ -408,7 +406,7 @@ void SelectorDatagramTransport::sendto(std::string_view data, std::optional<Sock
 void SelectorDatagramTransport::write_ready() {
   while (!buffer_.empty() && send(buffer_.front().data, buffer_.front().address)) {
     if (buffer_.empty()) return;  // the protocol aborted when it heard of an error
-    buffer_size_ -= buffer_.front().data.size() + 8;
+    buffer_size_ -= buffer_.front().data.size() + HEADER_SIZE;
     buffer_.pop_front();
   }
   maybe_resume_protocol();

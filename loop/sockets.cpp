@@ -119,17 +119,15 @@ void ignore_sigpipe() noexcept {
 }
 
 SocketAddress getsockname(int fd) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  check_call(::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), "getsockname");
-  return SocketAddress(reinterpret_cast<const sockaddr*>(&address), size);
+  SocketAddress address;
+  check_call(::getsockname(fd, address.room(), address.room_size()), "getsockname");
+  return address;
 }
 
 std::optional<SocketAddress> getpeername(int fd) noexcept {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&address), &size) < 0) return std::nullopt;
-  return SocketAddress(reinterpret_cast<const sockaddr*>(&address), size);
+  SocketAddress address;
+  if (::getpeername(fd, address.room(), address.room_size()) < 0) return std::nullopt;
+  return address;
 }
 
 // Adds the addresses to `found`; returns the resolver's error.

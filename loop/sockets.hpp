@@ -31,6 +31,12 @@ class SocketAddress {
   std::string str() const;
   const sockaddr* data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
   socklen_t size() const noexcept { return size_; }
+  /// Where a system call is to put an address, and its size.
+  sockaddr* room() noexcept { return reinterpret_cast<sockaddr*>(&storage_); }
+  socklen_t* room_size() noexcept {
+    size_ = sizeof storage_;
+    return &size_;
+  }
   friend bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept;
 
  private:

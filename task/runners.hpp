@@ -75,5 +75,8 @@ template <class T> T run(Coroutine<T> main, RunnerOptions options) {
 template <CoroutineFunction F> auto run(F main, RunnerOptions options = {}) {
   return run(call_and_keep(std::move(main)), options);
 }
+template <class F> void run(F, RunnerOptions = {}) {
+  static_assert(CoroutineFunction<F>, "run needs a Coroutine, or a callable without arguments that returns one");
+}
 
 }  // namespace asyncio

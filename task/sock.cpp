@@ -74,10 +74,9 @@ Coroutine<std::string> EventLoop::sock_recv(int fd, std::size_t n) {
 Coroutine<std::pair<std::size_t, SocketAddress>> EventLoop::sock_recvfrom_into(int fd, std::span<char> buffer) {
   check_socket(fd);
   for (;;) {
-    sockaddr_storage from{};
-    socklen_t size = sizeof from;
-    const ssize_t n = ::recvfrom(fd, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
-    if (n >= 0) co_return std::pair(n, SocketAddress(reinterpret_cast<const sockaddr*>(&from), size));
+    SocketAddress from;
+    const ssize_t n = ::recvfrom(fd, buffer.data(), buffer.size(), 0, from.room(), from.room_size());
+    if (n >= 0) co_return std::pair(n, from);
     if (!would_block()) throw_os_error(errno, "recvfrom");
     co_await wait_until_ready(fd, EVENT_READ);
   }
@@ -113,10 +112,9 @@ Coroutine<std::size_t> EventLoop::sock_sendto(int fd, std::string_view data, Soc
 Coroutine<std::pair<int, SocketAddress>> EventLoop::sock_accept(int fd) {
   check_socket(fd);
   for (;;) {
-    sockaddr_storage from{};
-    socklen_t size = sizeof from;
-    const int connection = ::accept4(fd, reinterpret_cast<sockaddr*>(&from), &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (connection >= 0) co_return std::pair(connection, SocketAddress(reinterpret_cast<const sockaddr*>(&from), size));
+    SocketAddress from;
+    const int connection = ::accept4(fd, from.room(), from.room_size(), SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (connection >= 0) co_return std::pair(connection, from);
     if (!would_block() && errno != ECONNABORTED) throw_os_error(errno, "accept");
     co_await wait_until_ready(fd, EVENT_READ);
   }

@@ -191,6 +191,10 @@ template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions optio
 template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
   return get_running_loop().create_task(std::move(f), options);
 }
+template <class F> void create_task(F, TaskOptions = {}) {
+  static_assert(CoroutineFunction<F>,
+                "create_task needs a Coroutine, or a callable without arguments that returns one");
+}
 
 /// The task that runs now, or null; by default of the running loop, RuntimeError if there is none.
 /// asyncio: tasks.current_task
