@@ -456,6 +456,18 @@ TEST_CASE("readuntil above the limit raises LimitOverrunError, and takes nothing
   CHECK(stream.rest() == "some dataAAA");
 }
 
+TEST_CASE("readuntil goes on waiting while no more than the limit is there without the separator",
+          "[streams][test_streams.test_readuntil_limit_found_sep]") {
+  ByHand stream(3);
+  stream.reader.feed_data("abc");
+  const Task<std::string> line = stream.loop.create_task(stream.reader.readuntil("\n"));
+  run_once(stream.loop, 2);
+  REQUIRE_FALSE(line.done());
+  stream.reader.feed_data("\n");
+  run_once(stream.loop, 2);
+  CHECK(line.result() == "abc\n");
+}
+
 TEST_CASE("of several separators readuntil takes the one that ends first",
           "[streams][test_streams.test_readuntil_multi_separator]") {
   ByHand stream;

@@ -219,6 +219,36 @@ TEST_CASE("A protocol that pauses reading in connection_made gets no data until 
   });
 }
 
+TEST_CASE("resume_reading does not make a transport read that is closing", "[transports]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    auto c = co_await connected(loop, std::make_shared<Recorder>(), socket_pair());
+    fill(c.transport->fd());
+    c.transport->write("x");  // so that it stays open for a while
+    c.transport->pause_reading();
+    c.transport->close();
+    c.transport->resume_reading();
+    send_all(c.peer, "nobody hears this");
+    for (int i = 0; i < 3; ++i) co_await sleep(0);
+    CHECK(c.protocol->calls == Calls{"made"});
+    c.transport->abort();
+    co_await until([&] { return c.protocol->lost == 1; });
+  });
+}
+
+TEST_CASE("A transport that was aborted is freed when its connection is lost", "[transports][rule-7]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    auto c = co_await connected(loop);
+    const std::weak_ptr<Transport> watched = c.transport;
+    c.transport->abort();
+    c.transport.reset();
+    co_await until([&] { return c.protocol->lost == 1; });
+    co_await sleep(0);
+    CHECK(watched.expired());
+  });
+}
+
 TEST_CASE("pause_reading and resume_reading may be called again and again", "[transports]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {
@@ -611,6 +641,28 @@ TEST_CASE("By default the high-water mark is 64 KiB", "[transports]") {
     c.transport->abort();
     co_await until([&] { return c.protocol->lost == 1; });
     CHECK(c.protocol->calls == Calls{"made", "pause", "lost"});
+  });
+}
+
+TEST_CASE("Where only high is given, low is a quarter of it", "[transports]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    auto c = co_await connected(loop, std::make_shared<Recorder>(), socket_pair());
+    const auto drain_to = [&](std::size_t size) -> Coroutine<> {  // in steps that are small beside a megabyte
+      while (c.transport->get_write_buffer_size() > size) {
+        receive_all(c.peer);
+        co_await sleep(0);
+      }
+    };
+    c.transport->set_write_buffer_limits({.high = 4 * MEGABYTE});
+    c.transport->write(std::string(6 * MEGABYTE, 'a'));
+    CHECK(c.protocol->calls == Calls{"made", "pause"});
+    co_await drain_to(2 * MEGABYTE);
+    CHECK(c.protocol->calls == Calls{"made", "pause"});
+    co_await drain_to(MEGABYTE);
+    CHECK(c.protocol->calls == Calls{"made", "pause", "resume"});
+    c.transport->abort();
+    co_await until([&] { return c.protocol->lost == 1; });
   });
 }
 
