@@ -238,11 +238,13 @@ void EventLoop::run_and_time(HandleState& handle) {
 void EventLoop::call_exception_handler(const ExceptionContext& context) {
   const ExceptionHandler handler = exception_handler_;
   if (!handler) return default_exception_handler(context);
-  Ref<ContextState> context_of_task = context.future ? context.future.context() : nullptr;
-  if (!context_of_task) context_of_task = Ref<ContextState>(current_context);
-  const EnterContext entered(context_of_task);
+  const Ref<ContextState> context_of_task = context.future ? context.future.context() : nullptr;
   try {
-    handler(*this, context);
+    if (context_of_task) {
+      Context(context_of_task).run([&] { handler(*this, context); });  // RuntimeError if it is entered already
+    } else {
+      handler(*this, context);
+    }
   } catch (const Exit&) {
     throw;
   } catch (...) {

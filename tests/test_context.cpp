@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/io_utils.hpp"
 #include "tests/utils.hpp"
 
 namespace {
@@ -432,6 +433,27 @@ TEST_CASE("the exception handler runs in the context of the callback that failed
   run_once(loop);
   CHECK(seen == Log{"bar"});
   CHECK(name.get() == "foo");
+}
+
+// asyncio: base_events.BaseEventLoop.call_exception_handler calls it by the context's run(), which refuses.
+TEST_CASE("an exception handler whose task's context is entered already is not called: the default handler is",
+          "[context]") {
+  TestLoop loop;
+  asyncio::Context context;
+  int handled = 0;
+  loop.set_exception_handler([&](asyncio::EventLoop&, const asyncio::ExceptionContext&) { ++handled; });
+  const auto fails = []() -> Coroutine<void> {
+    throw asyncio::ValueError("spam");
+    co_return;
+  };
+  std::optional<Task<void>> task = loop.create_task(fails(), {.context = &context});
+  run_once(loop, 2);
+  const test::CaptureCerr captured;
+  context.run([&] { task.reset(); });
+  CHECK(handled == 0);
+  CHECK(captured.text().find("Unhandled error in exception handler") != std::string::npos);
+  CHECK(captured.text().find("cannot enter context") != std::string::npos);
+  CHECK(captured.text().find("spam") != std::string::npos);
 }
 
 TEST_CASE("the exception handler runs in the context of the task whose exception nobody retrieved",
