@@ -17,7 +17,7 @@ CXXFLAGS += -std=c++20 -Wall -Wextra -Wpedantic -Werror $(OPT) $(if $(SANITIZE),
 CPPFLAGS += -I. -MMD -MP
 LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -pthread
 
-LIB_SOURCES  := $(wildcard selectors/*.cpp loop/*.cpp future/*.cpp task/*.cpp)
+LIB_SOURCES  := $(wildcard selectors/*.cpp loop/*.cpp loop/*/*.cpp future/*.cpp task/*.cpp task/*/*.cpp)
 EXAMPLES     := $(basename $(wildcard examples/*.cpp examples/*/*.cpp))
 TEST_SOURCES := $(wildcard tests/test_*.cpp)
 DIFFERENTIAL := $(wildcard tests/differential/*.cpp)

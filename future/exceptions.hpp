@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "loop/builtins.hpp"
+#include "loop/python/builtins.hpp"
 
 namespace asyncio {
 

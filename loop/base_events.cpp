@@ -9,9 +9,9 @@
 #include <iomanip>
 #include <iostream>
 
-#include "loop/executors.hpp"
-#include "loop/instruments.hpp"
-#include "loop/selector_transports.hpp"
+#include "loop/debug/instruments.hpp"
+#include "loop/io/selector_transports.hpp"
+#include "loop/python/executors.hpp"
 
 namespace asyncio {
 namespace {

@@ -19,21 +19,21 @@
 #include <vector>
 
 #include "loop/events.hpp"
-#include "loop/heapq.hpp"
-#include "loop/sockets.hpp"
+#include "loop/python/heapq.hpp"
+#include "loop/python/sockets.hpp"
 #include "selectors/selectors.hpp"
 
 namespace asyncio {
 
 class TaskState;  // task/tasks.hpp
-class Server;     // task/servers.hpp
-class Executor;   // loop/executors.hpp
+class Server;     // task/io/servers.hpp
+class Executor;   // loop/python/executors.hpp
 class WorkItem;
-class SelectorTransport;  // loop/selector_transports.hpp
-class Transport;          // loop/transports.hpp
+class SelectorTransport;  // loop/io/selector_transports.hpp
+class Transport;          // loop/io/transports.hpp
 class DatagramTransport;
-struct Protocol;    // loop/protocols.hpp
-struct Instrument;  // loop/instruments.hpp
+struct Protocol;    // loop/io/protocols.hpp
+struct Instrument;  // loop/debug/instruments.hpp
 
 /// What outlives the loop: futures and tasks refer to their loop through it, and find null when the loop is
 /// gone.
@@ -155,7 +155,7 @@ class EventLoop {
   /// RuntimeError if a transport owns it. asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
   void ensure_fd_no_transport(int fd) const;
 
-  // Sockets, defined in task/sock.cpp: each tries first, then waits; a cancelled one has lost nothing. In debug mode
+  // Sockets, defined in task/io/sock.cpp: each tries first, then waits; a cancelled one has lost nothing. In debug mode
   // ValueError for a descriptor that blocks; RuntimeError when it must wait for one that a transport owns. OSError from the kernel.
 
   /// At most n bytes; none at the end. asyncio: selector_events.BaseSelectorEventLoop.sock_recv
@@ -179,7 +179,7 @@ class EventLoop {
   Coroutine<std::size_t> sock_sendfile(int fd, int file, std::size_t offset = 0,
                                        std::optional<std::size_t> count = std::nullopt);
 
-  // Connections, defined in task/servers.hpp. A factory is called once for each: () -> std::shared_ptr<P>.
+  // Connections, defined in task/io/servers.hpp. A factory is called once for each: () -> std::shared_ptr<P>.
 
   /// Connects to the first address of the host that answers, and gives (transport, protocol). OSError of the last one, or
   /// of all. asyncio: base_events.BaseEventLoop.create_connection
@@ -209,7 +209,7 @@ class EventLoop {
   template <class Factory> auto connect_write_pipe(Factory factory, int fd)
       -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
 
-  // Threads and processes, defined in task/threads.hpp.
+  // Threads and processes, defined in task/io/threads.hpp.
 
   /// f(args...) is called in a thread of the executor, or in a process of it; nullptr: the loop's own thread pool. Who
   /// cancels the future keeps it from running, if it did not start. asyncio: base_events.BaseEventLoop.run_in_executor

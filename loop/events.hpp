@@ -11,10 +11,10 @@
 #include <typeinfo>
 #include <utility>
 
-#include "loop/builtins.hpp"
-#include "loop/contextvars.hpp"
-#include "loop/linked_list.hpp"
-#include "loop/memory.hpp"
+#include "loop/python/builtins.hpp"
+#include "loop/python/contextvars.hpp"
+#include "loop/python/linked_list.hpp"
+#include "loop/python/memory.hpp"
 
 namespace asyncio {
 

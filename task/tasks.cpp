@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-#include "loop/instruments.hpp"
+#include "loop/debug/instruments.hpp"
 
 namespace asyncio {
 namespace {

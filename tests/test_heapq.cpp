@@ -1,7 +1,7 @@
 // The order in which timers leave the heap: that of CPython's heapq, ties included. Every expected order here
 // was printed by heapq.heappush / heappop / heapify with items that compare their time alone.
 // Upstream counterpart: Lib/test/test_heapq.py.
-#include "loop/heapq.hpp"
+#include "loop/python/heapq.hpp"
 
 #include <algorithm>
 #include <cstdint>

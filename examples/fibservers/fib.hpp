@@ -13,7 +13,7 @@
 #include <string>
 #include <string_view>
 
-#include "loop/sockets.hpp"
+#include "loop/python/sockets.hpp"
 
 inline constexpr int PORT = 25000, MAX_NUMBER = 45;
 inline constexpr std::size_t MAX_LINE = 100;

@@ -47,7 +47,7 @@ def functions(text):
 
 
 def main():
-    files = sorted(f for room in ("selectors", "loop", "future", "task") for f in glob.glob(f"{room}/*.?pp"))
+    files = sorted(f for room in ("selectors", "loop", "future", "task") for f in glob.glob(f"{room}/**/*.?pp", recursive=True))
     total = kernel = 0
     lengths = []
     print(f"{'file':32}{'code':>6}{'c/100':>7}{'functions':>11}{'longest':>9}")

@@ -1,0 +1,418 @@
+#include "loop/io/selector_transports.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <iostream>
+
+namespace asyncio {
+namespace {
+
+constexpr std::size_t MAX_SIZE = 256 * 1024;  // bytes of one read: upstream's number
+constexpr std::size_t HEADER_SIZE = 8;        // what a datagram in the buffer counts for beside its bytes
+
+std::exception_ptr os_error(int code, const char* what) {
+  return std::make_exception_ptr(OSError(code, std::generic_category(), what));
+}
+
+// asyncio: base_events._set_nodelay
+void set_nodelay(int fd, const std::optional<SocketAddress>& name) {
+  if (name && name->family() != AF_UNIX) set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+}
+
+mode_t file_mode(int fd) {
+  struct stat status;
+  check_call(::fstat(fd, &status), "fstat");
+  return status.st_mode;
+}
+
+// Takes the descriptor over; ValueError, and it stays the caller's, if it is not for a pipe transport.
+FileDescriptor own_pipe(int fd) {
+  const mode_t mode = file_mode(fd);
+  if (!S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode)) {
+    throw ValueError("Pipe transport is for pipes, sockets and character devices only");
+  }
+  set_blocking(fd, false);
+  return FileDescriptor(fd);
+}
+
+}  // namespace
+
+SelectorTransport::SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
+                                     std::shared_ptr<AbstractServer> server)
+    : loop_(&loop), fd_(std::move(fd)), protocol_(std::move(protocol)), server_(std::move(server)) {
+  loop.check_closed();
+  if (!protocol_) throw ValueError("the protocol is null");
+  peername_ = getpeername(fd_.get());
+  if (peername_ || errno != ENOTSOCK) sockname_ = getsockname(fd_.get());
+  loop.transports_[fd_.get()] = this;
+  if (server_) server_->attach(*this);
+}
+
+SelectorTransport::~SelectorTransport() {
+  if (!fd_) return;
+  loop_->transports_.erase(fd_.get());
+  if (server_) server_->detach(*this);
+}
+
+void SelectorTransport::start() {
+  const auto self = shared_from_this();
+  loop_->call_soon([self] { self->call_connection_made(); });
+  loop_->call_soon([self] {  // only when connection_made() has been called
+    if (self->starts_reading()) self->add_reader();
+  });
+}
+
+void SelectorTransport::add_reader() {
+  loop_->add_callback(fd_.get(), selectors::EVENT_READ,
+                      make_handle([self = shared_from_this()] { self->read_ready(); }));
+}
+
+void SelectorTransport::add_writer() {
+  loop_->add_callback(fd_.get(), selectors::EVENT_WRITE,
+                      make_handle([self = shared_from_this()] { self->write_ready(); }));
+}
+
+void SelectorTransport::remove_reader() { loop_->remove_callback(fd_.get(), selectors::EVENT_READ); }
+void SelectorTransport::remove_writer() { loop_->remove_callback(fd_.get(), selectors::EVENT_WRITE); }
+
+// asyncio: selector_events._SelectorTransport.close
+void SelectorTransport::close() {
+  if (closing_) return;
+  const auto self = shared_from_this();  // the reader may be our last owner
+  closing_ = true;
+  remove_reader();
+  if (buffer_size_ > 0) return;
+  remove_writer();
+  connection_lost_soon(nullptr);
+}
+
+// asyncio: selector_events._SelectorTransport._force_close
+void SelectorTransport::force_close(std::exception_ptr exception) {
+  if (conn_lost_ > 0) return;
+  const auto self = shared_from_this();
+  if (buffer_size_ > 0) {
+    clear_buffer();
+    buffer_size_ = 0;
+    remove_writer();
+  }
+  if (!std::exchange(closing_, true)) remove_reader();
+  connection_lost_soon(std::move(exception));
+}
+
+void SelectorTransport::connection_lost_soon(std::exception_ptr exception) {
+  ++conn_lost_;
+  loop_->call_soon([self = shared_from_this(), exception] { self->call_connection_lost(exception); });
+}
+
+// asyncio: selector_events._SelectorTransport._call_connection_lost
+void SelectorTransport::call_connection_lost(std::exception_ptr exception) {
+  ++conn_lost_;
+  const auto self = shared_from_this();  // the protocol may be our last owner
+  const std::shared_ptr<BaseProtocol> protocol = protocol_;
+  const Finally cleanup([this] {
+    protocol_ = nullptr;
+    loop_->transports_.erase(fd_.get());
+    fd_ = FileDescriptor();
+    if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
+  });
+  protocol->connection_lost(std::move(exception));
+}
+
+void SelectorTransport::mark_lost() noexcept {
+  if (loop_->get_debug()) std::cerr << "unclosed transport fd=" << fd_.get() << "\n";
+  closing_ = true;
+  ++conn_lost_;
+}
+
+void SelectorTransport::end_with_loop() noexcept {
+  const auto self = weak_from_this().lock();
+  loop_->transports_.erase(fd_.get());
+  fd_ = FileDescriptor();
+  if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
+  const auto protocol = std::exchange(protocol_, nullptr);
+}
+
+// Must be called in a handler or with a kept exception. asyncio: selector_events._SelectorTransport._fatal_error
+void SelectorTransport::fatal_error(std::exception_ptr exception, const char* message) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const OSError&) {  // the peer's doing, which connection_lost tells: nothing to report
+  } catch (...) {
+    loop_->call_exception_handler({message, exception, {}, {}});
+  }
+  force_close(std::move(exception));
+}
+
+void SelectorTransport::fatal_os_error(const char* what, const char* message) {
+  fatal_error(os_error(errno, what), message);
+}
+
+template <class F> bool SelectorTransport::call_protocol(const char* failed, F f) {
+  const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may set another one
+  try {
+    f();
+    return true;
+  } catch (const Exit&) {
+    throw;
+  } catch (...) {
+    fatal_error(std::current_exception(), failed);
+    return false;
+  }
+}
+
+std::optional<SocketAddress> SelectorTransport::get_extra_info(std::string_view name) const {
+  return name == "peername" ? peername_ : name == "sockname" ? sockname_ : std::nullopt;
+}
+
+// asyncio: transports._FlowControlMixin._set_write_buffer_limits
+void SelectorTransport::set_write_buffer_limits(WriteBufferLimits limits) {
+  const std::size_t high = limits.high ? *limits.high : limits.low ? 4 * *limits.low : 64 * 1024;
+  const std::size_t low = limits.low ? *limits.low : high / 4;
+  if (low > high) {
+    throw ValueError("high (" + std::to_string(high) + ") must be >= low (" + std::to_string(low) + ")");
+  }
+  high_water_ = high;
+  low_water_ = low;
+  maybe_pause_protocol();
+}
+
+// asyncio: transports._FlowControlMixin._maybe_pause_protocol
+void SelectorTransport::maybe_pause_protocol() {
+  if (buffer_size_ <= high_water_ || protocol_paused_) return;
+  protocol_paused_ = true;
+  call_flow_control(&BaseProtocol::pause_writing, "protocol.pause_writing() failed");
+}
+
+// asyncio: transports._FlowControlMixin._maybe_resume_protocol
+void SelectorTransport::maybe_resume_protocol() {
+  if (!protocol_paused_ || buffer_size_ > low_water_) return;
+  protocol_paused_ = false;
+  call_flow_control(&BaseProtocol::resume_writing, "protocol.resume_writing() failed");
+}
+
+void SelectorTransport::call_flow_control(void (BaseProtocol::*method)(), const char* failed) {
+  const std::shared_ptr<BaseProtocol> protocol = protocol_;
+  if (!protocol) return;
+  try {
+    ((*protocol).*method)();
+  } catch (const Exit&) {
+    throw;
+  } catch (...) {
+    loop_->call_exception_handler({failed, std::current_exception(), {}, {}});
+  }
+}
+
+void SelectorTransport::all_written() {
+  remove_writer();
+  if (closing_) {
+    call_connection_lost(nullptr);
+  } else if (eof_) {
+    written_eof();
+  }
+}
+
+// The connection is lost already: what is written now goes nowhere.
+bool SelectorTransport::lost_write() {
+  constexpr int LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5;
+  if (conn_lost_ == 0) return false;
+  if (conn_lost_++ == LOG_THRESHOLD_FOR_CONNLOST_WRITES) std::cerr << "write() on a connection that is lost\n";
+  return true;
+}
+
+SelectorSocketTransport::SelectorSocketTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol,
+                                                 std::shared_ptr<AbstractServer> server)
+    : SelectorTransport(loop, std::move(fd), std::move(protocol), std::move(server)) {
+  set_nodelay(this->fd(), get_extra_info("sockname"));
+}
+
+void SelectorSocketTransport::call_connection_made() {
+  get_protocol()->connection_made(std::static_pointer_cast<SelectorSocketTransport>(shared_from_this()));
+}
+
+// asyncio: selector_events._SelectorTransport.pause_reading
+void SelectorSocketTransport::pause_reading() {
+  if (!is_reading()) return;
+  paused_ = true;
+  remove_reader();
+}
+
+// asyncio: selector_events._SelectorTransport.resume_reading
+void SelectorSocketTransport::resume_reading() {
+  if (closing_ || !paused_) return;
+  paused_ = false;
+  if (!eof_received_) add_reader();
+}
+
+// asyncio: selector_events._SelectorSocketTransport._read_ready__data_received
+void SelectorSocketTransport::read_ready() {
+  if (conn_lost_ > 0) return;
+  const std::span<char> buffer = loop_->read_buffer(MAX_SIZE);
+  const ssize_t n = receive(buffer);
+  if (n > 0) {
+    call_protocol("Fatal error: protocol.data_received() call failed.", [&] {
+      static_cast<Protocol&>(*protocol_).data_received({buffer.data(), static_cast<std::size_t>(n)});
+    });
+  } else if (n == 0) {
+    read_ready_on_eof();
+  } else if (!would_block()) {
+    fatal_os_error("recv", "Fatal read error on socket transport");
+  }
+}
+
+// asyncio: selector_events._SelectorSocketTransport._read_ready__on_eof
+void SelectorSocketTransport::read_ready_on_eof() {
+  bool keep_open = false;
+  eof_received_ = true;
+  const bool called = call_protocol("Fatal error: protocol.eof_received() call failed.",
+                                    [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
+  if (!called) return;
+  if (keep_open) {
+    remove_reader();  // the protocol may write on
+  } else {
+    close();
+  }
+}
+
+ssize_t SelectorSocketTransport::receive(std::span<char> buffer) noexcept {
+  return ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+}
+
+ssize_t SelectorSocketTransport::send(std::string_view data) noexcept {
+  return ::send(fd_.get(), data.data(), data.size(), MSG_NOSIGNAL);
+}
+
+// asyncio: selector_events._SelectorSocketTransport.write
+void SelectorSocketTransport::write(std::string_view data) {
+  if (eof_) throw RuntimeError("Cannot call write() after write_eof()");
+  if (data.empty() || lost_write()) return;
+  if (buffer_size_ == 0) {
+    const ssize_t n = send(data);
+    if (n < 0 && !would_block()) return fatal_os_error("send", "Fatal write error on socket transport");
+    if (n > 0) data.remove_prefix(n);
+    if (data.empty()) return;
+    add_writer();
+  }
+  buffer_.append(data);
+  buffer_size_ += data.size();
+  maybe_pause_protocol();
+}
+
+// asyncio: selector_events._SelectorSocketTransport._write_send
+void SelectorSocketTransport::write_ready() {
+  if (conn_lost_ > 0) return;
+  const ssize_t n = send(std::string_view(buffer_).substr(buffer_.size() - buffer_size_));
+  if (n < 0 && would_block()) return;
+  if (n < 0) return fatal_os_error("send", "Fatal write error on socket transport");
+  buffer_size_ -= n;
+  // Room is made when most of the buffer was sent, so that each byte moves at most once.
+  if (buffer_size_ <= buffer_.size() / 2) buffer_.erase(0, buffer_.size() - buffer_size_);
+  maybe_resume_protocol();  // may write more
+  if (buffer_size_ == 0 && conn_lost_ == 0) all_written();
+}
+
+void SelectorSocketTransport::clear_buffer() { buffer_ = std::string(); }
+
+// asyncio: selector_events._SelectorSocketTransport.write_eof
+void SelectorSocketTransport::write_eof() {
+  if (closing_ || std::exchange(eof_, true)) return;
+  if (buffer_size_ == 0) written_eof();
+}
+
+void SelectorSocketTransport::written_eof() { ::shutdown(fd_.get(), SHUT_WR); }
+
+UnixReadPipeTransport::UnixReadPipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol)
+    : SelectorSocketTransport(loop, own_pipe(fd), std::move(protocol)) {}
+
+ssize_t UnixReadPipeTransport::receive(std::span<char> buffer) noexcept {
+  return ::read(fd_.get(), buffer.data(), buffer.size());
+}
+
+// asyncio: unix_events._UnixReadPipeTransport._read_ready
+void UnixReadPipeTransport::read_ready_on_eof() {
+  closing_ = true;
+  remove_reader();
+  loop_->call_soon([protocol = get_protocol()] { protocol->eof_received(); });
+  connection_lost_soon(nullptr);
+}
+
+UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol)
+    : SelectorSocketTransport(loop, own_pipe(fd), std::move(protocol)), is_char_device_(S_ISCHR(file_mode(fd))) {
+  ignore_sigpipe();
+}
+
+ssize_t UnixWritePipeTransport::send(std::string_view data) noexcept {
+  return ::write(fd_.get(), data.data(), data.size());
+}
+
+// The other end was closed. asyncio: unix_events._UnixWritePipeTransport._read_ready
+void UnixWritePipeTransport::read_ready() { force_close(buffer_size_ > 0 ? os_error(EPIPE, "write") : nullptr); }
+
+SelectorDatagramTransport::SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd,
+                                                     std::optional<SocketAddress> address,
+                                                     std::shared_ptr<DatagramProtocol> protocol)
+    : SelectorTransport(loop, std::move(fd), std::move(protocol), nullptr), address_(std::move(address)) {}
+
+void SelectorDatagramTransport::call_connection_made() {
+  protocol().connection_made(std::static_pointer_cast<SelectorDatagramTransport>(shared_from_this()));
+}
+
+void SelectorDatagramTransport::error_received(const char* what) {
+  const std::shared_ptr<BaseProtocol> kept = protocol_;
+  protocol().error_received(os_error(errno, what));
+}
+
+// asyncio: selector_events._SelectorDatagramTransport._read_ready
+void SelectorDatagramTransport::read_ready() {
+  if (conn_lost_ > 0) return;
+  const std::span<char> buffer = loop_->read_buffer(MAX_SIZE);
+  SocketAddress from;
+  const ssize_t n = ::recvfrom(fd_.get(), buffer.data(), buffer.size(), 0, from.room(), from.room_size());
+  if (n < 0) return would_block() ? void() : error_received("recvfrom");
+  const std::shared_ptr<BaseProtocol> kept = protocol_;
+  protocol().datagram_received({buffer.data(), static_cast<std::size_t>(n)}, from);
+}
+
+// False: not now. An error goes to the protocol.
+bool SelectorDatagramTransport::send(std::string_view data, const std::optional<SocketAddress>& address) {
+  const sockaddr* to = address_ || !address ? nullptr : address->data();
+  const ssize_t n = ::sendto(fd_.get(), data.data(), data.size(), MSG_NOSIGNAL, to, to ? address->size() : 0);
+  if (n < 0 && would_block()) return false;
+  if (n < 0) error_received("sendto");
+  return true;
+}
+
+// asyncio: selector_events._SelectorDatagramTransport.sendto
+void SelectorDatagramTransport::sendto(std::string_view data, std::optional<SocketAddress> address) {
+  if (address_ && address && *address != *address_) {
+    throw ValueError("Invalid address: must be None or " + address_->str());
+  }
+  if (!address_ && !address) throw ValueError("this endpoint is not connected: sendto needs an address");
+  if (lost_write()) return;
+  if (buffer_.empty()) {
+    if (send(data, address)) return;
+    add_writer();
+  }
+  buffer_.push_back({std::string(data), address});
+  buffer_size_ += data.size() + HEADER_SIZE;
+  maybe_pause_protocol();
+}
+
+// asyncio: selector_events._SelectorDatagramTransport._sendto_ready
+void SelectorDatagramTransport::write_ready() {
+  while (!buffer_.empty() && send(buffer_.front().data, buffer_.front().address)) {
+    if (buffer_.empty()) return;  // the protocol aborted when it heard of an error
+    buffer_size_ -= buffer_.front().data.size() + HEADER_SIZE;
+    buffer_.pop_front();
+  }
+  maybe_resume_protocol();
+  if (buffer_.empty() && conn_lost_ == 0) all_written();
+}
+
+void SelectorDatagramTransport::clear_buffer() { buffer_.clear(); }
+
+}  // namespace asyncio

@@ -1,0 +1,178 @@
+// Transports over a non-blocking descriptor and the selector. Upstream counterpart: the second half of
+// Lib/asyncio/selector_events.py, and the pipes of unix_events.py.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "loop/base_events.hpp"
+#include "loop/io/transports.hpp"
+
+namespace asyncio {
+
+class SelectorTransport;
+
+/// What a server knows of its connections. asyncio: events.AbstractServer
+class AbstractServer {
+ public:
+  virtual ~AbstractServer() = default;
+  /// asyncio: base_events.Server._attach
+  virtual void attach(SelectorTransport& transport) = 0;
+  /// asyncio: base_events.Server._detach
+  virtual void detach(SelectorTransport& transport) = 0;
+};
+
+/// What all transports share: the descriptor, flow control, the way to connection_lost. The loop lists it, so that it
+/// ends with the loop. asyncio: selector_events._SelectorTransport
+class SelectorTransport : public virtual BaseTransport, public std::enable_shared_from_this<SelectorTransport> {
+ public:
+  SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
+                    std::shared_ptr<AbstractServer> server);
+  SelectorTransport(const SelectorTransport&) = delete;
+  SelectorTransport& operator=(const SelectorTransport&) = delete;
+  ~SelectorTransport() override;
+
+  /// Calls connection_made, then starts reading: both through call_soon.
+  void start();
+  void close() override;
+  void abort() override { force_close(nullptr); }
+  bool is_closing() const override { return closing_; }
+  std::optional<SocketAddress> get_extra_info(std::string_view name) const override;
+  int fd() const override { return fd_.get(); }
+  void set_write_buffer_limits(WriteBufferLimits limits) override;
+  std::size_t get_write_buffer_size() const override { return buffer_size_; }
+  /// The loop is closed: no method has an effect any more. It marks all, before it ends the first.
+  void mark_lost() noexcept;
+  /// The descriptor is closed and the protocol dropped.
+  void end_with_loop() noexcept;
+
+ protected:
+  virtual void call_connection_made() = 0;
+  virtual void read_ready() = 0;
+  virtual void write_ready() = 0;
+  virtual void clear_buffer() = 0;
+  virtual bool starts_reading() const { return is_reading_now(); }
+
+  bool is_reading_now() const { return !closing_ && !paused_; }
+  void add_reader();
+  void add_writer();
+  void remove_reader();
+  void remove_writer();
+  void maybe_pause_protocol();
+  void maybe_resume_protocol();
+  /// The buffer is empty: stops waiting to write, and ends what waited for that.
+  void all_written();
+  void connection_lost_soon(std::exception_ptr exception);
+  void call_connection_lost(std::exception_ptr exception);
+  void force_close(std::exception_ptr exception);
+  void fatal_error(std::exception_ptr exception, const char* message);
+  void fatal_os_error(const char* what, const char* message);
+  bool lost_write();
+  /// Calls f(), a method of the protocol; what it throws is fatal. False: it threw.
+  template <class F> bool call_protocol(const char* failed, F f);
+
+  EventLoop* loop_;
+  FileDescriptor fd_;
+  std::shared_ptr<BaseProtocol> protocol_;
+  std::size_t buffer_size_ = 0;
+  int conn_lost_ = 0;  // counts from when connection_lost is scheduled
+  bool closing_ = false;
+  bool paused_ = false;
+  bool eof_ = false;  // write_eof() was called
+
+ private:
+  virtual void written_eof() {}
+  void call_flow_control(void (BaseProtocol::*method)(), const char* failed);
+
+  std::shared_ptr<AbstractServer> server_;
+  std::optional<SocketAddress> sockname_, peername_;
+  std::size_t high_water_ = 64 * 1024, low_water_ = 16 * 1024;
+  bool protocol_paused_ = false;
+};
+
+/// A connected stream socket. asyncio: selector_events._SelectorSocketTransport
+class SelectorSocketTransport : public SelectorTransport, public Transport {
+ public:
+  SelectorSocketTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol,
+                          std::shared_ptr<AbstractServer> server = nullptr);
+  void write(std::string_view data) override;
+  void write_eof() override;
+  void pause_reading() override;
+  void resume_reading() override;
+  bool is_reading() const override { return is_reading_now(); }
+  std::shared_ptr<Protocol> get_protocol() const override { return std::static_pointer_cast<Protocol>(protocol_); }
+  void set_protocol(std::shared_ptr<Protocol> protocol) override { protocol_ = std::move(protocol); }
+
+ protected:
+  void call_connection_made() override;
+  void read_ready() override;
+  void write_ready() override;
+  void clear_buffer() override;
+  void written_eof() override;
+  virtual ssize_t receive(std::span<char> buffer) noexcept;
+  virtual ssize_t send(std::string_view data) noexcept;
+  virtual void read_ready_on_eof();
+
+ private:
+  bool eof_received_ = false;
+  std::string buffer_;  // what is left to send is its last buffer_size_ bytes
+};
+
+/// The end of a pipe to read from. asyncio: unix_events._UnixReadPipeTransport
+class UnixReadPipeTransport final : public SelectorSocketTransport {
+ public:
+  UnixReadPipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol);
+  bool can_write_eof() const override { return false; }
+  void write(std::string_view) override { throw RuntimeError("this pipe is for reading"); }
+  void write_eof() override { write({}); }
+
+ private:
+  ssize_t receive(std::span<char> buffer) noexcept override;
+  void read_ready_on_eof() override;
+};
+
+/// The end of a pipe to write to. It is read from only to hear that the other end was closed; write_eof() closes it.
+/// asyncio: unix_events._UnixWritePipeTransport
+class UnixWritePipeTransport final : public SelectorSocketTransport {
+ public:
+  UnixWritePipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol);
+  void write(std::string_view data) override {
+    if (!is_closing()) SelectorSocketTransport::write(data);
+  }
+  void write_eof() override { close(); }
+
+ private:
+  bool starts_reading() const override { return !is_char_device_ && is_reading_now(); }
+  void read_ready() override;
+  ssize_t send(std::string_view data) noexcept override;
+
+  bool is_char_device_;
+};
+
+/// A datagram socket. asyncio: selector_events._SelectorDatagramTransport
+class SelectorDatagramTransport final : public SelectorTransport, public DatagramTransport {
+ public:
+  SelectorDatagramTransport(EventLoop& loop, FileDescriptor fd, std::optional<SocketAddress> address,
+                            std::shared_ptr<DatagramProtocol> protocol);
+  void sendto(std::string_view data, std::optional<SocketAddress> address) override;
+
+ private:
+  struct Datagram {
+    std::string data;
+    std::optional<SocketAddress> address;
+  };
+  DatagramProtocol& protocol() const { return static_cast<DatagramProtocol&>(*protocol_); }
+  void call_connection_made() override;
+  void read_ready() override;
+  void write_ready() override;
+  void clear_buffer() override;
+  bool send(std::string_view data, const std::optional<SocketAddress>& address);
+  void error_received(const char* what);
+
+  std::optional<SocketAddress> address_;  // the endpoint is connected to it
+  std::deque<Datagram> buffer_;
+};
+
+}  // namespace asyncio

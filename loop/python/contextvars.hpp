@@ -1,0 +1,151 @@
+// Variables that belong to the callback or task that runs. Upstream counterpart: Python/context.c, the module
+// contextvars.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "loop/python/builtins.hpp"
+#include "loop/python/memory.hpp"
+
+namespace asyncio {
+
+/// The value of a variable, the object.
+struct ContextValue : Counted {
+  virtual Ref<ContextValue> clone() const = 0;
+};
+
+/// A context, the object: the values of the variables that were set in it. Copies share the map until one sets.
+struct ContextState : Counted {
+  using Values = std::map<std::uint64_t, Ref<ContextValue>>;
+  std::shared_ptr<const Values> values;
+  bool entered = false;  // it is current somewhere
+};
+
+/// The context of what runs in this thread; null while no variable was ever set.
+inline constinit thread_local ContextState* current_context = nullptr;
+
+/// A snapshot of the current context, null if there is none: what a handle is created with. It costs nothing in a
+/// program without context variables.
+inline Ref<ContextState> copy_current_context() {
+  if (!current_context) return nullptr;
+  auto copy = make_ref<ContextState>();
+  copy->values = current_context->values;
+  return copy;
+}
+
+/// Makes `context` the current one while it lives; what is set meanwhile stays in it. asyncio: context.c PyContext_Enter
+class EnterContext {
+ public:
+  explicit EnterContext(Ref<ContextState>& context) noexcept
+      : context_(context), previous_(std::exchange(current_context, context.detach())) {
+    if (current_context) was_entered_ = std::exchange(current_context->entered, true);
+  }
+  EnterContext(const EnterContext&) = delete;
+  EnterContext& operator=(const EnterContext&) = delete;
+  ~EnterContext() {
+    if (current_context) current_context->entered = was_entered_;
+    context_ = Ref<ContextState>::adopt(std::exchange(current_context, previous_));
+  }
+
+ private:
+  Ref<ContextState>& context_;
+  ContextState* previous_;
+  bool was_entered_ = false;
+};
+
+/// A reference to a context. asyncio: contextvars.Context
+class Context {
+ public:
+  Context() : state_(make_ref<ContextState>()) {}
+  explicit Context(Ref<ContextState> state) : state_(std::move(state)) {}
+  /// Calls f() in this context: what f sets stays in it. asyncio: contextvars.Context.run
+  template <class F> decltype(auto) run(F&& f) {
+    if (state_->entered) throw RuntimeError("cannot enter context: it is entered already");
+    Ref<ContextState> state = state_;
+    const EnterContext entered(state);
+    return std::forward<F>(f)();
+  }
+  const Ref<ContextState>& state() const noexcept { return state_; }
+
+ private:
+  Ref<ContextState> state_;
+};
+
+/// asyncio: contextvars.copy_context
+inline Context copy_context() {
+  Ref<ContextState> copy = copy_current_context();
+  return copy ? Context(std::move(copy)) : Context();
+}
+
+/// The same for another thread, with values of its own: counts of references are not atomic.
+Context copy_context_for_thread();
+
+/// What ContextVar::set returns, for reset: the value before. asyncio: contextvars.Token
+class Token {
+ public:
+  Token(std::uint64_t variable, Ref<ContextValue> old_value)
+      : state_(make_ref<State>(variable, std::move(old_value))) {}
+
+ private:
+  template <class T> friend class ContextVar;
+  struct State : Counted {
+    State(std::uint64_t id, Ref<ContextValue> old)
+        : variable(id), old_value(std::move(old)), context(current_context) {}
+    std::uint64_t variable;
+    Ref<ContextValue> old_value;  // null: it was unset
+    Ref<ContextState> context;
+    bool used = false;
+  };
+  Ref<State> state_;
+};
+
+std::uint64_t new_variable_id() noexcept;
+Ref<ContextValue> context_get(std::uint64_t variable);
+Ref<ContextValue> context_set(std::uint64_t variable, Ref<ContextValue> value);
+
+/// A variable with one value in each context. asyncio: contextvars.ContextVar
+template <class T> class ContextVar {
+ public:
+  explicit ContextVar(std::string name) : name_(std::move(name)) {}
+  ContextVar(std::string name, T default_value) : name_(std::move(name)), default_(std::move(default_value)) {}
+  ContextVar(const ContextVar&) = delete;
+  ContextVar& operator=(const ContextVar&) = delete;
+
+  const std::string& name() const noexcept { return name_; }
+  /// The value in the current context, else the default, else KeyError. asyncio: contextvars.ContextVar.get
+  T get() const {
+    if (const Ref<ContextValue> value = context_get(id_)) return static_cast<Box&>(*value).value;
+    if (!default_) throw KeyError("the context variable '" + name_ + "' has no value here");
+    return *default_;
+  }
+  /// asyncio: contextvars.ContextVar.set
+  Token set(T value) { return Token(id_, context_set(id_, make_ref<Box>(std::move(value)))); }
+  /// Back to the value before set(). ValueError for a token of another variable or context, RuntimeError for one that
+  /// was used. asyncio: contextvars.ContextVar.reset
+  void reset(const Token& token) {
+    Token::State& state = *token.state_;
+    if (state.used) throw RuntimeError("the Token has already been used once");
+    if (state.variable != id_) throw ValueError("the Token was created by a different ContextVar");
+    if (state.context.get() != current_context) throw ValueError("the Token was created in a different Context");
+    state.used = true;
+    context_set(id_, state.old_value);
+  }
+
+ private:
+  struct Box : ContextValue {
+    explicit Box(T boxed) : value(std::move(boxed)) {}
+    Ref<ContextValue> clone() const override { return make_ref<Box>(value); }
+    T value;
+  };
+  const std::uint64_t id_ = new_variable_id();
+  std::string name_;
+  std::optional<T> default_;
+};
+
+}  // namespace asyncio

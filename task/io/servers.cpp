@@ -1,0 +1,290 @@
+#include "task/io/servers.hpp"
+
+#include <netinet/in.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+namespace asyncio {
+namespace {
+
+constexpr double ACCEPT_RETRY_DELAY = 1;  // seconds: upstream's number
+
+bool out_of_resources(int error) noexcept {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+std::string service_of(int port) {
+  SocketAddress("", port);  // ValueError if there is no such port
+  return std::to_string(port);
+}
+
+std::vector<SocketAddress> without_duplicates(const std::vector<SocketAddress>& addresses) {
+  std::vector<SocketAddress> unique;
+  for (const SocketAddress& address : addresses) {
+    if (std::find(unique.begin(), unique.end(), address) == unique.end()) unique.push_back(address);
+  }
+  return unique;
+}
+
+// asyncio: base_events.BaseEventLoop._connect_sock
+Coroutine<FileDescriptor> connect_sock(EventLoop& loop, SocketAddress address,
+                                       std::optional<SocketAddress> local_addr) {
+  FileDescriptor socket = make_socket(address.family(), SOCK_STREAM);
+  if (local_addr) check_call(::bind(socket.get(), local_addr->data(), local_addr->size()), "bind");
+  co_await loop.sock_connect(socket.get(), address);
+  co_return socket;
+}
+
+// The only one, or the one that all say, or an error that names them all.
+[[noreturn]] void raise_all(const std::vector<std::exception_ptr>& errors) {
+  bool same = true;
+  std::string texts;
+  for (const std::exception_ptr& error : errors) {
+    same &= describe(error) == describe(errors.front());
+    texts += (texts.empty() ? "" : ", ") + describe(error);
+  }
+  if (same) std::rethrow_exception(errors.front());
+  throw_os_error(ECONNREFUSED, "Multiple exceptions: " + texts);
+}
+
+FileDescriptor bind_socket(const SocketAddress& address, const ServerOptions& options) {
+  FileDescriptor socket = make_socket(address.family(), SOCK_STREAM);
+  if (address.family() != AF_UNIX) set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR, 1);
+  if (options.reuse_port) set_option(socket.get(), SOL_SOCKET, SO_REUSEPORT, 1);
+  if (address.family() == AF_INET6) set_option(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  if (::bind(socket.get(), address.data(), address.size()) < 0) {
+    throw_os_error(errno, "error while attempting to bind on address " + address.str());
+  }
+  return socket;
+}
+
+bool family_is_off(const OSError& error) noexcept {
+  return error.code().value() == EADDRNOTAVAIL || error.code().value() == EAFNOSUPPORT;
+}
+
+// A socket for every address whose family the machine has.
+std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addresses, const ServerOptions& options) {
+  std::vector<FileDescriptor> sockets;
+  for (const SocketAddress& address : without_duplicates(addresses)) {
+    try {
+      sockets.push_back(bind_socket(address, options));
+    } catch (const OSError& error) {
+      if (!family_is_off(error)) throw;
+    }
+  }
+  if (sockets.empty()) throw_os_error(EADDRNOTAVAIL, "could not bind on any address: " + addresses.front().str());
+  return sockets;
+}
+
+Coroutine<Server> start(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory,
+                        ServerOptions options) {
+  const Server server(std::make_shared<ServerState>(loop, std::move(sockets), std::move(factory), options.backlog));
+  if (options.start_serving) co_await server.start_serving();
+  co_return server;
+}
+
+FileDescriptor own_socket(const EventLoop& loop, int fd) {
+  loop.ensure_fd_no_transport(fd);
+  set_blocking(fd, false);
+  return FileDescriptor(fd);
+}
+
+ino_t inode_of(const std::string& path) noexcept {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
+}
+
+std::vector<FileDescriptor> only(FileDescriptor socket) {
+  std::vector<FileDescriptor> sockets;
+  sockets.push_back(std::move(socket));
+  return sockets;
+}
+
+}  // namespace
+
+// asyncio: base_events.BaseEventLoop.create_connection
+Coroutine<FileDescriptor> connect_socket(EventLoop& loop, std::string host, int port, ConnectionOptions options) {
+  if (options.sock >= 0) co_return own_socket(loop, options.sock);
+  const std::vector<SocketAddress> addresses = co_await loop.getaddrinfo(std::move(host), service_of(port));
+  std::vector<std::exception_ptr> errors;
+  for (const SocketAddress& address : without_duplicates(addresses)) {
+    try {
+      co_return co_await connect_sock(loop, address, options.local_addr);
+    } catch (const OSError&) {
+      errors.push_back(std::current_exception());
+    }
+  }
+  raise_all(errors);
+}
+
+Coroutine<FileDescriptor> connect_unix_socket(EventLoop& loop, std::string path) {
+  return connect_sock(loop, SocketAddress::unix_path(path), std::nullopt);
+}
+
+FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
+                                    const std::optional<SocketAddress>& remote) {
+  if (!local && !remote) throw ValueError("unexpected address family: give a local or a remote address");
+  FileDescriptor socket = make_socket(local ? local->family() : remote->family(), SOCK_DGRAM);
+  if (local) check_call(::bind(socket.get(), local->data(), local->size()), "bind");
+  if (remote) check_call(::connect(socket.get(), remote->data(), remote->size()), "connect");
+  return socket;
+}
+
+Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport) {
+  const Future<void> waiter(loop);
+  transport->start();
+  loop.call_soon([waiter] { set_result_unless_cancelled(waiter); });
+  try {
+    co_await waiter;
+  } catch (...) {
+    transport->close();
+    throw;
+  }
+}
+
+Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, ProtocolFactory factory,
+                                  ServerOptions options) {
+  std::vector<FileDescriptor> sockets;
+  if (options.sock >= 0) {
+    sockets = only(own_socket(loop, options.sock));
+  } else {
+    sockets = bind_sockets(co_await loop.getaddrinfo(std::move(host), service_of(port)), options);
+  }
+  co_return co_await start(loop, std::move(sockets), std::move(factory), options);
+}
+
+Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, ProtocolFactory factory,
+                                       ServerOptions options) {
+  std::vector<FileDescriptor> sockets;
+  if (options.sock >= 0) {
+    sockets = only(own_socket(loop, options.sock));
+  } else {
+    struct stat status;
+    if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
+    sockets = only(bind_socket(SocketAddress::unix_path(path), options));
+  }
+  co_return co_await start(loop, std::move(sockets), std::move(factory), options);
+}
+
+ServerState::ServerState(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory, int backlog)
+    : anchor_(loop.anchor_), sockets_(std::move(sockets)), factory_(std::move(factory)), backlog_(backlog) {
+  const SocketAddress address = getsockname(sockets_.front().get());
+  if (address.family() != AF_UNIX) return;
+  path_ = address.path();
+  inode_ = inode_of(path_);
+}
+
+EventLoop& ServerState::loop() const {
+  if (!anchor_->loop) EventLoop::throw_closed();
+  return *anchor_->loop;
+}
+
+void ServerState::start_serving() {
+  if (closed_) throw RuntimeError("the server is closed");
+  if (std::exchange(serving_, true)) return;
+  for (const FileDescriptor& socket : sockets_) {
+    check_call(::listen(socket.get(), backlog_), "listen");
+    listen_for(socket.get());
+  }
+}
+
+// asyncio: selector_events.BaseSelectorEventLoop._start_serving
+void ServerState::listen_for(int fd) {
+  loop().add_reader(fd, [self = shared_from_this(), fd] { self->accept_connection(fd); });
+}
+
+// As many as there are: each reader is called once in an iteration.
+// asyncio: selector_events.BaseSelectorEventLoop._accept_connection
+void ServerState::accept_connection(int fd) {
+  for (int i = 0; i < backlog_ && !closed_; ++i) {
+    FileDescriptor connection(::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (connection) {
+      std::make_shared<SelectorSocketTransport>(loop(), std::move(connection), factory_(), shared_from_this())->start();
+      continue;
+    }
+    if (would_block() || errno == ECONNABORTED) return;
+    if (!out_of_resources(errno)) throw_os_error(errno, "accept");
+    // The socket stays readable: without a pause the loop would turn in vain.
+    loop().call_exception_handler({"socket.accept() out of system resource",
+                                   std::make_exception_ptr(OSError(errno, std::generic_category(), "accept")),
+                                   {},
+                                   {}});
+    loop().remove_reader(fd);
+    loop().call_later(ACCEPT_RETRY_DELAY, [self = shared_from_this(), fd] {
+      if (!self->closed_) self->listen_for(fd);
+    });
+    return;
+  }
+}
+
+void ServerState::detach(SelectorTransport& transport) {
+  clients_.erase(&transport);
+  if (clients_.empty() && closed_ && anchor_->loop && !anchor_->loop->is_closed()) wakeup();
+}
+
+// asyncio: base_events.Server._wakeup
+void ServerState::wakeup() {
+  for (const Future<void>& waiter : std::exchange(waiters_, {})) {
+    if (!waiter.done()) waiter.set_result();
+  }
+}
+
+void ServerState::close() {
+  if (std::exchange(closed_, true)) return;
+  const auto self = shared_from_this();
+  for (const FileDescriptor& socket : std::exchange(sockets_, {})) {
+    if (anchor_->loop && !anchor_->loop->is_closed()) anchor_->loop->remove_reader(socket.get());
+  }
+  // Its own file of a UNIX socket goes, but not one that another server put in its place.
+  if (inode_ != 0 && inode_of(path_) == inode_) ::unlink(path_.c_str());
+  serving_ = false;
+  if (const AnyFuture serving = std::exchange(serving_forever_fut_, AnyFuture())) serving.cancel();
+  if (clients_.empty()) wakeup();
+}
+
+Coroutine<void> ServerState::serve_forever() {
+  if (serving_forever_fut_) throw RuntimeError("the server is already being awaited on serve_forever()");
+  start_serving();
+  const Future<void> serving(loop());
+  serving_forever_fut_ = serving;
+  std::exception_ptr cancelled;
+  try {
+    co_await serving;
+  } catch (const CancelledError&) {
+    cancelled = std::current_exception();
+  }
+  serving_forever_fut_ = AnyFuture();
+  close();
+  co_await wait_closed();
+  std::rethrow_exception(cancelled);
+}
+
+Coroutine<void> ServerState::wait_closed() {
+  if (closed_ && clients_.empty()) co_return;
+  const Future<void> waiter(loop());
+  waiters_.push_back(waiter);
+  co_await waiter;
+}
+
+std::vector<SocketAddress> Server::sockets() const {
+  std::vector<SocketAddress> addresses;
+  for (const FileDescriptor& socket : state_->sockets_) addresses.push_back(getsockname(socket.get()));
+  return addresses;
+}
+
+Coroutine<void> Server::start_serving(std::shared_ptr<ServerState> state) {
+  state->start_serving();
+  co_await sleep(0);
+}
+
+void Server::close_clients() const {
+  for (SelectorTransport* client : std::unordered_set(state_->clients_)) client->close();
+}
+
+void Server::abort_clients() const {
+  for (SelectorTransport* client : std::unordered_set(state_->clients_)) client->abort();
+}
+
+}  // namespace asyncio

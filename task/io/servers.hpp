@@ -1,0 +1,149 @@
+// Connections and servers. Upstream counterpart: create_connection, create_server and Server of
+// Lib/asyncio/base_events.py, with the UNIX sockets and pipes of unix_events.py.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "loop/io/selector_transports.hpp"
+#include "task/tasks.hpp"
+
+namespace asyncio {
+
+using ProtocolFactory = std::function<std::shared_ptr<Protocol>()>;
+
+/// A server, the object: owns the listening sockets, knows its connections. asyncio: base_events.Server
+class ServerState final : public AbstractServer, public std::enable_shared_from_this<ServerState> {
+ public:
+  ServerState(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory, int backlog);
+  void attach(SelectorTransport& transport) override { clients_.insert(&transport); }
+  void detach(SelectorTransport& transport) override;
+
+  void start_serving();
+  void close();
+  Coroutine<void> serve_forever();
+  Coroutine<void> wait_closed();
+
+ private:
+  friend class Server;
+  EventLoop& loop() const;
+  void listen_for(int fd);
+  void accept_connection(int fd);
+  void wakeup();
+
+  Ref<LoopAnchor> anchor_;
+  std::vector<FileDescriptor> sockets_;
+  std::string path_;  // of a UNIX socket
+  ino_t inode_ = 0;   // of its file
+  const ProtocolFactory factory_;
+  const int backlog_;
+  std::unordered_set<SelectorTransport*> clients_;
+  std::vector<Future<void>> waiters_;
+  AnyFuture serving_forever_fut_;
+  bool serving_ = false;
+  bool closed_ = false;
+};
+
+/// A reference to a server. Dropping it does not close. asyncio: base_events.Server
+class Server {
+ public:
+  explicit Server(std::shared_ptr<ServerState> state) noexcept : state_(std::move(state)) {}
+  /// The addresses it listens on; none after close(). asyncio: base_events.Server.sockets
+  std::vector<SocketAddress> sockets() const;
+  /// asyncio: base_events.Server.is_serving
+  bool is_serving() const noexcept { return state_->serving_; }
+  /// asyncio: base_events.Server.start_serving
+  Coroutine<void> start_serving() const { return start_serving(state_); }
+  /// Accepts until it is cancelled, which closes the server. RuntimeError the second time or if it is closed.
+  /// asyncio: base_events.Server.serve_forever
+  Coroutine<void> serve_forever() const { return serve_forever(state_); }
+  /// Accepts no more; the connections go on. asyncio: base_events.Server.close
+  void close() const { state_->close(); }
+  /// Until it is closed and its last connection, too. asyncio: base_events.Server.wait_closed
+  Coroutine<void> wait_closed() const { return wait_closed(state_); }
+  /// asyncio: base_events.Server.close_clients
+  void close_clients() const;
+  /// asyncio: base_events.Server.abort_clients
+  void abort_clients() const;
+
+ private:
+  static Coroutine<void> start_serving(std::shared_ptr<ServerState> state);
+  static Coroutine<void> serve_forever(std::shared_ptr<ServerState> state) { co_await state->serve_forever(); }
+  static Coroutine<void> wait_closed(std::shared_ptr<ServerState> state) { co_await state->wait_closed(); }
+
+  std::shared_ptr<ServerState> state_;
+};
+
+// The part of each method that does not depend on the factory's type.
+Coroutine<FileDescriptor> connect_socket(EventLoop& loop, std::string host, int port, ConnectionOptions options);
+Coroutine<FileDescriptor> connect_unix_socket(EventLoop& loop, std::string path);
+Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, ProtocolFactory factory,
+                                  ServerOptions options);
+Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, ProtocolFactory factory,
+                                       ServerOptions options);
+FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
+                                    const std::optional<SocketAddress>& remote);
+/// Starts the transport and waits until connection_made() was called. asyncio: base_events.BaseEventLoop._create_connection_transport
+Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport);
+
+template <class T, class Factory> using Connected = std::pair<std::shared_ptr<T>, std::invoke_result_t<Factory&>>;
+
+/// A new protocol and its transport T(loop, args…, protocol), once connection_made() was called.
+template <class Interface, class T, class Factory, class... Args>
+Coroutine<Connected<Interface, Factory>> connect_transport(EventLoop& loop, Factory& factory, Args... args) {
+  auto protocol = factory();
+  const auto transport = std::make_shared<T>(loop, std::move(args)..., protocol);
+  co_await wait_connected(loop, transport);
+  co_return Connected<Interface, Factory>(transport, std::move(protocol));
+}
+
+template <class Factory>
+auto EventLoop::create_connection(Factory factory, std::string host, int port, ConnectionOptions options)
+    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+  FileDescriptor socket = co_await connect_socket(*this, std::move(host), port, options);
+  co_return co_await connect_transport<Transport, SelectorSocketTransport>(*this, factory, std::move(socket));
+}
+
+template <class Factory> auto EventLoop::create_unix_connection(Factory factory, std::string path)
+    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+  FileDescriptor socket = co_await connect_unix_socket(*this, std::move(path));
+  co_return co_await connect_transport<Transport, SelectorSocketTransport>(*this, factory, std::move(socket));
+}
+
+template <class Factory> auto EventLoop::connect_read_pipe(Factory factory, int fd)
+    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(*this, factory, fd);
+}
+
+template <class Factory> auto EventLoop::connect_write_pipe(Factory factory, int fd)
+    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(*this, factory, fd);
+}
+
+template <class Factory>
+auto EventLoop::create_datagram_endpoint(Factory factory, std::optional<SocketAddress> local_addr,
+                                         std::optional<SocketAddress> remote_addr)
+    -> Coroutine<std::pair<std::shared_ptr<DatagramTransport>, std::invoke_result_t<Factory&>>> {
+  FileDescriptor socket = bind_datagram_socket(local_addr, remote_addr);
+  co_return co_await connect_transport<DatagramTransport, SelectorDatagramTransport>(*this, factory, std::move(socket),
+                                                                                     remote_addr);
+}
+
+template <class Factory>
+Coroutine<Server> EventLoop::create_server(Factory factory, std::string host, int port, ServerOptions options) {
+  return start_server_on(*this, std::move(host), port, std::move(factory), options);
+}
+
+template <class Factory>
+Coroutine<Server> EventLoop::create_unix_server(Factory factory, std::string path, ServerOptions options) {
+  return start_unix_server_on(*this, std::move(path), std::move(factory), options);
+}
+
+}  // namespace asyncio

@@ -1,0 +1,261 @@
+#include "task/io/streams.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <iostream>
+
+namespace asyncio {
+
+StreamReaderState::StreamReaderState(EventLoop& loop, std::size_t limit) : loop_(loop), limit_(limit) {
+  if (limit == 0) throw ValueError("Limit cannot be <= 0");
+}
+
+// asyncio: streams.StreamReader._wakeup_waiter
+void StreamReaderState::wakeup_waiter() {
+  if (const std::optional<Future<void>> waiter = std::exchange(waiter_, std::nullopt)) {
+    set_result_unless_cancelled(*waiter);
+  }
+}
+
+void StreamReaderState::set_exception(std::exception_ptr exception) {
+  exception_ = exception;
+  const std::optional<Future<void>> waiter = std::exchange(waiter_, std::nullopt);
+  if (waiter && !waiter->cancelled()) waiter->set_exception(std::move(exception));
+}
+
+void StreamReaderState::feed_eof() {
+  eof_ = true;
+  wakeup_waiter();
+}
+
+void StreamReaderState::feed_data(std::string_view data) {
+  if (eof_) throw RuntimeError("feed_data after feed_eof");
+  if (data.empty()) return;
+  buffer_.append(data);
+  wakeup_waiter();
+  if (!transport_ || paused_ || size() <= 2 * limit_) return;
+  transport_->pause_reading();
+  paused_ = true;
+}
+
+// asyncio: streams.StreamReader._maybe_resume_transport
+void StreamReaderState::maybe_resume_transport() {
+  if (paused_ && size() <= limit_) resume_transport();
+}
+
+void StreamReaderState::resume_transport() {
+  paused_ = false;
+  transport_->resume_reading();
+}
+
+std::string StreamReaderState::take(std::size_t n) {
+  std::string taken;
+  if (start_ == 0 && n >= buffer_.size()) {
+    taken.swap(buffer_);
+  } else {
+    taken = data().substr(0, n);
+    start_ += taken.size();
+    if (start_ > buffer_.size() / 2) buffer_.erase(0, std::exchange(start_, 0));  // each byte moves at most once
+  }
+  maybe_resume_transport();
+  return taken;
+}
+
+// asyncio: streams.StreamReader._wait_for_data
+Coroutine<void> StreamReaderState::wait_for_data(const char* caller) {
+  if (waiter_) {
+    throw RuntimeError(std::string(caller) + "() called while another coroutine is already waiting for incoming data");
+  }
+  if (paused_) resume_transport();
+  waiter_ = Future<void>(loop_);
+  const Finally forget([this] { waiter_.reset(); });
+  co_await Future<void>(*waiter_);
+}
+
+Coroutine<std::string> StreamReaderState::read(Ref<StreamReaderState> self, std::ptrdiff_t n) {
+  if (self->exception_) std::rethrow_exception(self->exception_);
+  if (n < 0) {
+    std::string all;
+    for (std::string block; block = co_await read(self, self->limit_), !block.empty();) all += block;
+    co_return all;
+  }
+  if (n > 0 && self->size() == 0 && !self->eof_) co_await self->wait_for_data("read");
+  co_return self->take(n);
+}
+
+Coroutine<std::string> StreamReaderState::readexactly(Ref<StreamReaderState> self, std::size_t n) {
+  if (self->exception_) std::rethrow_exception(self->exception_);
+  while (self->size() < n) {
+    if (self->eof_) throw IncompleteReadError(self->take(n), n);
+    co_await self->wait_for_data("readexactly");
+  }
+  co_return self->take(n);
+}
+
+// The end of the separator that ends first, searched from `offset` on, which moves to where to search next.
+std::optional<std::size_t> StreamReaderState::find_end(const std::vector<std::string>& separators,
+                                                       std::size_t& offset) const {
+  std::optional<std::size_t> first_end;
+  std::size_t longest = 0, length = 0;
+  for (const std::string& separator : separators) {
+    longest = std::max(longest, separator.size());
+    const std::size_t start = data().find(separator, offset);
+    if (start == std::string::npos || (first_end && start + separator.size() >= *first_end)) continue;
+    first_end = start + separator.size();
+    length = separator.size();
+  }
+  if (first_end && *first_end - length > limit_) {
+    throw LimitOverrunError("Separator is found, but chunk is longer than limit", *first_end - length);
+  }
+  if (first_end) return first_end;
+  if (size() + 1 > longest) offset = std::max(offset, size() + 1 - longest);
+  if (offset > limit_) throw LimitOverrunError("Separator is not found, and chunk exceed the limit", offset);
+  return std::nullopt;
+}
+
+Coroutine<std::string> StreamReaderState::readuntil(Ref<StreamReaderState> self, std::vector<std::string> separators) {
+  std::sort(separators.begin(), separators.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  if (separators.empty()) throw ValueError("Separator should contain at least one element");
+  if (separators.front().empty()) throw ValueError("Separator should be at least one-byte string");
+  if (self->exception_) std::rethrow_exception(self->exception_);
+  for (std::size_t offset = 0;;) {
+    if (const std::optional<std::size_t> end = self->find_end(separators, offset)) co_return self->take(*end);
+    if (self->eof_) throw IncompleteReadError(self->take(self->size()), std::nullopt);
+    co_await self->wait_for_data("readuntil");
+  }
+}
+
+Coroutine<std::string> StreamReaderState::readline(Ref<StreamReaderState> self) {
+  std::vector<std::string> newline(1, "\n");
+  try {
+    co_return co_await readuntil(self, std::move(newline));
+  } catch (const IncompleteReadError& error) {
+    co_return error.partial();
+  } catch (const LimitOverrunError& error) {
+    const bool found = self->data().substr(error.consumed()).starts_with('\n');
+    self->take(found ? error.consumed() + 1 : self->size());
+    throw ValueError(error.what());
+  }
+}
+
+Coroutine<std::optional<std::string>> StreamReader::anext(Ref<StreamReaderState> state) {
+  std::string line = co_await StreamReaderState::readline(std::move(state));
+  if (line.empty()) co_return std::nullopt;
+  co_return line;
+}
+
+StreamReaderProtocol::StreamReaderProtocol(StreamReader reader, ClientConnected client_connected_cb)
+    : reader_(std::move(reader)), client_connected_cb_(std::move(client_connected_cb)), closed_(reader_.get_loop()) {}
+
+// Nobody need ask what the connection died of.
+StreamReaderProtocol::~StreamReaderProtocol() {
+  if (closed_.done() && !closed_.cancelled()) static_cast<void>(closed_.exception());
+}
+
+void StreamReaderProtocol::connection_made(std::shared_ptr<Transport> transport) {
+  reader_.set_transport(transport);
+  if (!client_connected_cb_) return;
+  const AnyFuture task = client_connected_cb_(reader_, StreamWriter(transport, shared_from_this(), reader_));
+  if (!task) return;
+  task.add_done_callback([transport](const AnyFuture& done) {
+    if (!done.cancelled() && !done.exception()) return;
+    if (!done.cancelled()) {
+      done.get_loop().call_exception_handler(
+          {"Unhandled exception in client_connected_cb", done.exception(), done, Handle()});
+    }
+    transport->close();
+  });
+}
+
+bool StreamReaderProtocol::eof_received() {
+  reader_.feed_eof();
+  return true;
+}
+
+void StreamReaderProtocol::connection_lost(std::exception_ptr exception) {
+  exception ? reader_.set_exception(exception) : reader_.feed_eof();
+  if (!closed_.done()) exception ? closed_.set_exception(exception) : closed_.set_result();
+  connection_lost_ = true;
+  reader_.set_transport(nullptr);
+  for (const Future<void>& waiter : drain_waiters_) {
+    if (!waiter.done()) exception ? waiter.set_exception(exception) : waiter.set_result();
+  }
+}
+
+void StreamReaderProtocol::resume_writing() {
+  paused_ = false;
+  for (const Future<void>& waiter : drain_waiters_) {
+    if (!waiter.done()) waiter.set_result();
+  }
+}
+
+Coroutine<void> StreamReaderProtocol::drain_helper() {
+  if (connection_lost_) throw_os_error(ECONNRESET, "Connection lost");
+  if (!paused_) co_return;
+  const Future<void> waiter(reader_.get_loop());
+  drain_waiters_.push_back(waiter);
+  const Finally remove([&] { std::erase(drain_waiters_, waiter); });
+  co_await waiter;
+}
+
+StreamWriter::StreamWriter(std::shared_ptr<Transport> transport, std::shared_ptr<StreamReaderProtocol> protocol,
+                           std::optional<StreamReader> reader)
+    : state_(make_ref<State>(std::move(transport), std::move(protocol), std::move(reader))) {}
+
+StreamWriter::State::~State() {
+  if (transport->is_closing()) return;
+  if (protocol->get_close_waiter().get_loop().get_debug()) std::cerr << "unclosed StreamWriter\n";
+  transport->close();
+}
+
+Coroutine<void> StreamWriter::drain(Ref<State> state) {
+  if (state->reader && state->reader->exception()) std::rethrow_exception(state->reader->exception());
+  if (state->transport->is_closing()) co_await sleep(0);
+  co_await state->protocol->drain_helper();
+}
+
+Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->protocol->get_close_waiter(); }
+
+Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port, StreamOptions options) {
+  const StreamReader reader(options.limit, get_running_loop());
+  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
+  ConnectionOptions connection;
+  connection.local_addr = options.local_addr;
+  connection.sock = options.sock;
+  const auto connected =
+      co_await get_running_loop().create_connection([&] { return protocol; }, std::move(host), port, connection);
+  co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));
+}
+
+Coroutine<std::pair<StreamReader, StreamWriter>> open_unix_connection(std::string path, StreamOptions options) {
+  const StreamReader reader(options.limit, get_running_loop());
+  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
+  const auto connected = co_await get_running_loop().create_unix_connection([&] { return protocol; }, std::move(path));
+  co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));
+}
+
+static ServerOptions server_options(const StreamServerOptions& options) {
+  return {options.backlog, options.reuse_port, options.start_serving, options.sock};
+}
+
+static ProtocolFactory stream_factory(ClientConnected client_connected, std::size_t limit) {
+  return [&loop = get_running_loop(), client_connected, limit] {
+    return std::make_shared<StreamReaderProtocol>(StreamReader(limit, loop), client_connected);
+  };
+}
+
+Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
+                                      StreamServerOptions options) {
+  ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
+  co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory),
+                                     server_options(options));
+}
+
+Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
+                                           StreamServerOptions options) {
+  ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
+  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory),
+                                          server_options(options));
+}
+
+}  // namespace asyncio

@@ -1,0 +1,167 @@
+// Between the loop and other threads. Upstream counterpart: Lib/asyncio/threads.py, and the executors of base_events.py.
+#pragma once
+
+#include <cstring>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include "loop/python/executors.hpp"
+#include "task/tasks.hpp"
+
+namespace asyncio {
+
+/// What comes back from a child process: a byte that tells which, then the value or the text of the exception.
+/// asyncio: process._ResultItem
+template <class T> struct Pickle {
+  static constexpr bool possible = std::is_trivially_copyable_v<T>;
+  static std::string dumps(const T& value) {
+    if constexpr (possible) return std::string(reinterpret_cast<const char*>(&value), sizeof value);
+    throw ValueError("a result of type " + demangle(typeid(T).name()) +
+                     " cannot come out of a process: return a std::string or what is trivially copyable");
+  }
+  static std::optional<T> loads(const std::string& bytes) {
+    std::optional<T> value;
+    if constexpr (possible && std::is_default_constructible_v<T>) {
+      if (bytes.size() == sizeof(T)) std::memcpy(&value.emplace(), bytes.data(), sizeof(T));
+    }
+    return value;
+  }
+};
+template <> struct Pickle<std::string> {
+  static std::string dumps(const std::string& value) { return value; }
+  static std::optional<std::string> loads(const std::string& bytes) { return bytes; }
+};
+
+/// The call of f(args...), and what came of it. asyncio: thread._WorkItem
+template <class R, class F, class... Args> class CallItem final : public WorkItem {
+ public:
+  template <class... Values> explicit CallItem(Values&&... values)
+      : call_(std::in_place, std::forward<Values>(values)...) {}
+
+  void run() noexcept override {
+    try {
+      call();
+    } catch (...) {
+      exception_ = std::current_exception();
+    }
+    call_.reset();  // what it captured ends in the thread that ran it
+  }
+  std::string run_to_bytes() noexcept override {
+    try {
+      call();
+      return "v" + Pickle<Stored<R>>::dumps(*result_);
+    } catch (const std::exception& error) {
+      return std::string("e") + error.what();
+    } catch (...) {
+      return "e" + describe(std::current_exception());
+    }
+  }
+  void set_from_bytes(const std::string& bytes) noexcept override {
+    if (bytes.starts_with('v')) result_ = Pickle<Stored<R>>::loads(bytes.substr(1));
+    if (result_) return;
+    exception_ = std::make_exception_ptr(
+        RuntimeError(bytes.starts_with('e') ? bytes.substr(1) : "the process ended without a result"));
+  }
+  void set_exception(std::exception_ptr exception) noexcept override { exception_ = std::move(exception); }
+
+  /// asyncio: futures._copy_future_state
+  void copy_to(const Future<R>& future) {
+    // Emptied here: the item itself may end in the thread that ran it.
+    const std::exception_ptr exception = std::exchange(exception_, nullptr);
+    std::optional<Stored<R>> result = std::move(result_);
+    result_.reset();
+    if (future.cancelled()) return;
+    if (exception) {
+      future.set_exception(exception);
+    } else if constexpr (std::is_void_v<R>) {
+      future.set_result();
+    } else {
+      future.set_result(*std::move(result));
+    }
+  }
+
+ private:
+  void call() {
+    const auto invoke = [](F& f, Args&... args) -> R { return std::invoke(f, args...); };
+    if constexpr (std::is_void_v<R>) {
+      std::apply(invoke, *call_);
+      result_.emplace();
+    } else {
+      result_.emplace(std::apply(invoke, *call_));
+    }
+  }
+
+  std::optional<std::tuple<F, Args...>> call_;
+  std::optional<Stored<R>> result_;
+  std::exception_ptr exception_;
+};
+
+/// The loop's end of a call in a thread: it waits in the loop's list until finish() or the loop's end.
+class Completion : public PendingHandle {
+  void end_with_loop() noexcept override {
+    const Ref<HandleState> self = Ref<HandleState>::adopt(this);
+    cancel_callback();
+  }
+};
+
+template <class F, class... Args> auto EventLoop::run_in_executor(Executor* executor, F&& f, Args&&... args)
+    -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>> {
+  using R = std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>;
+  using Item = CallItem<R, std::decay_t<F>, std::decay_t<Args>...>;
+  check_closed();
+  if (debug_) check_thread();
+  if (!executor) executor = &default_executor();
+  const Future<R> future(*this);
+  const auto item = std::make_shared<Item>(std::forward<F>(f), std::forward<Args>(args)...);
+  expect(*item, make_handle<Completion>([item, future] { item->copy_to(future); }));
+  try {
+    executor->submit(item);
+  } catch (...) {
+    item->finish();
+    future.cancel();
+    throw;
+  }
+  future.add_done_callback([item](const Future<R>& done) {
+    if (done.cancelled()) item->cancel();
+  });
+  return future;
+}
+
+/// f(args...) in a thread of the loop's own pool, with a copy of the current context. Awaiting it does not block the loop.
+/// asyncio: threads.to_thread
+template <class F, class... Args> auto to_thread(F f, Args... args) -> Coroutine<std::invoke_result_t<F&, Args&...>> {
+  auto call = [context = copy_context_for_thread(), f = std::move(f), ... args = std::move(args)]() mutable {
+    return context.run([&] { return std::invoke(f, args...); });
+  };
+  co_return co_await get_running_loop().run_in_executor(nullptr, std::move(call));
+}
+
+/// From another thread: the coroutine runs as a task of the loop; its result, exception or CancelledError comes through the
+/// std::future, which breaks its promise if the loop closes first. asyncio: tasks.run_coroutine_threadsafe
+template <class T> std::future<T> run_coroutine_threadsafe(Coroutine<T> coroutine, EventLoop& loop) {
+  std::promise<T> promise;
+  std::future<T> result = promise.get_future();
+  loop.call_soon_threadsafe([&loop, coroutine = std::move(coroutine), promise = std::move(promise)]() mutable {
+    const Task<T> task = loop.create_task(std::move(coroutine));
+    task.add_done_callback([promise = std::move(promise)](const Future<T>& done) mutable {
+      try {
+        if constexpr (std::is_void_v<T>) {
+          done.take_result();
+          promise.set_value();
+        } else {
+          promise.set_value(done.take_result());
+        }
+      } catch (...) {
+        promise.set_exception(std::current_exception());
+      }
+    });
+  });
+  return result;
+}
+
+}  // namespace asyncio

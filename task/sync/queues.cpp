@@ -1,0 +1,86 @@
+#include "task/sync/queues.hpp"
+
+namespace asyncio {
+
+// asyncio: queues.Queue._wakeup_next
+void QueueBase::wakeup_next(LinkedList<Waiter>& waiters) {
+  while (!waiters.empty()) {
+    const Waiter& waiter = waiters.pop_front();
+    if (waiter.future.done()) continue;
+    waiter.future.set_result();
+    return;
+  }
+}
+
+Coroutine<void> QueueBase::wait_for_room() {
+  while (full()) {
+    if (is_shutdown_) throw QueueShutDown();
+    Waiter putter(get_loop());
+    putters_.push_back(putter);
+    try {
+      co_await putter.future;
+    } catch (...) {
+      if (putter.orphaned()) throw;
+      putter.future.cancel();
+      putter.unlink();
+      // Woken and cancelled at once: the room is for the next one.
+      if (!full() && !putter.future.cancelled()) wakeup_next(putters_);
+      throw;
+    }
+  }
+}
+
+Coroutine<void> QueueBase::wait_for_item() {
+  while (empty()) {
+    if (is_shutdown_) throw QueueShutDown();
+    Waiter getter(get_loop());
+    getters_.push_back(getter);
+    try {
+      co_await getter.future;
+    } catch (...) {
+      if (getter.orphaned()) throw;
+      getter.future.cancel();
+      getter.unlink();
+      if (!empty() && !getter.future.cancelled()) wakeup_next(getters_);
+      throw;
+    }
+  }
+}
+
+void QueueBase::check_can_put() const {
+  if (is_shutdown_) throw QueueShutDown();
+  if (full()) throw QueueFull();
+}
+
+void QueueBase::check_can_get() const {
+  if (!empty()) return;
+  if (is_shutdown_) throw QueueShutDown();
+  throw QueueEmpty();
+}
+
+void QueueBase::item_put() {
+  ++unfinished_tasks_;
+  finished_.clear();
+  wakeup_next(getters_);
+}
+
+void QueueBase::task_done() {
+  if (unfinished_tasks_ == 0) throw ValueError("task_done() called too many times");
+  if (--unfinished_tasks_ == 0) finished_.set();
+}
+
+Coroutine<void> QueueBase::join() {
+  if (unfinished_tasks_ > 0) co_await finished_.wait();
+}
+
+void QueueBase::shutdown(bool immediate) {
+  is_shutdown_ = true;
+  while (immediate && !empty()) {
+    discard();
+    if (unfinished_tasks_ > 0 && --unfinished_tasks_ == 0) finished_.set();
+  }
+  while (!getters_.empty()) wakeup_next(getters_);
+  while (!putters_.empty()) wakeup_next(putters_);
+}
+
+}  // namespace asyncio

@@ -1,0 +1,131 @@
+// Queues between tasks. Upstream counterpart: Lib/asyncio/queues.py.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <utility>
+
+#include "loop/python/heapq.hpp"
+#include "task/sync/locks.hpp"
+
+namespace asyncio {
+
+/// asyncio: queues.QueueEmpty
+struct QueueEmpty : Error {
+  QueueEmpty() : Error("the queue is empty") {}
+};
+/// asyncio: queues.QueueFull
+struct QueueFull : Error {
+  QueueFull() : Error("the queue is full") {}
+};
+/// asyncio: queues.QueueShutDown
+struct QueueShutDown : Error {
+  QueueShutDown() : Error("the queue was shut down") {}
+};
+
+/// A queue, but for the type of its items.
+class QueueBase : private LoopBound {
+ public:
+  virtual ~QueueBase() = default;
+  /// asyncio: queues.Queue.qsize
+  virtual std::size_t qsize() const noexcept = 0;
+  std::size_t maxsize() const noexcept { return maxsize_; }
+  /// asyncio: queues.Queue.empty
+  bool empty() const noexcept { return qsize() == 0; }
+  /// asyncio: queues.Queue.full
+  bool full() const noexcept { return maxsize_ > 0 && qsize() >= maxsize_; }
+  /// One item that get() gave has been dealt with. ValueError if all have. asyncio: queues.Queue.task_done
+  void task_done();
+  /// Waits until all items have been dealt with. asyncio: queues.Queue.join
+  Coroutine<void> join();
+  /// From now on put() is QueueShutDown, get() too once the queue is empty; `immediate` empties it.
+  /// asyncio: queues.Queue.shutdown
+  void shutdown(bool immediate = false);
+
+ protected:
+  explicit QueueBase(std::size_t maxsize) : maxsize_(maxsize) { finished_.set(); }
+  virtual void discard() = 0;
+  Coroutine<void> wait_for_room();
+  Coroutine<void> wait_for_item();
+  void check_can_put() const;
+  void check_can_get() const;
+  void item_put();
+  void item_got() { wakeup_next(putters_); }
+
+ private:
+  static void wakeup_next(LinkedList<Waiter>& waiters);
+
+  std::size_t maxsize_;
+  LinkedList<Waiter> getters_, putters_;
+  std::size_t unfinished_tasks_ = 0;
+  Event finished_;
+  bool is_shutdown_ = false;
+};
+
+/// First in, first out. maxsize 0: no limit. asyncio: queues.Queue
+template <class T> class Queue : public QueueBase {
+ public:
+  explicit Queue(std::size_t maxsize = 0) : QueueBase(maxsize) {}
+  std::size_t qsize() const noexcept override { return queue_.size(); }
+  /// Waits while the queue is full. QueueShutDown. asyncio: queues.Queue.put
+  Coroutine<void> put(T item) {
+    if (full()) co_await wait_for_room();
+    put_nowait(std::move(item));
+  }
+  /// QueueFull, QueueShutDown. asyncio: queues.Queue.put_nowait
+  void put_nowait(T item) {
+    check_can_put();
+    put_item(std::move(item));
+    item_put();
+  }
+  /// Waits while the queue is empty. QueueShutDown. asyncio: queues.Queue.get
+  Coroutine<T> get() {
+    if (empty()) co_await wait_for_item();
+    co_return get_nowait();
+  }
+  /// QueueEmpty, QueueShutDown. asyncio: queues.Queue.get_nowait
+  T get_nowait() {
+    check_can_get();
+    T item = get_item();
+    item_got();
+    return item;
+  }
+
+ protected:
+  /// asyncio: queues.Queue._put
+  virtual void put_item(T item) { queue_.push_back(std::move(item)); }
+  /// asyncio: queues.Queue._get
+  virtual T get_item() {
+    T item = std::move(queue_.front());
+    queue_.pop_front();
+    return item;
+  }
+  void discard() override { get_item(); }
+
+  std::deque<T> queue_;
+};
+
+/// The smallest first, by <. asyncio: queues.PriorityQueue
+template <class T> class PriorityQueue final : public Queue<T> {
+ public:
+  using Queue<T>::Queue;
+
+ private:
+  void put_item(T item) override { heappush(this->queue_, std::move(item)); }
+  T get_item() override { return heappop(this->queue_); }
+};
+
+/// Last in, first out. asyncio: queues.LifoQueue
+template <class T> class LifoQueue final : public Queue<T> {
+ public:
+  using Queue<T>::Queue;
+
+ private:
+  T get_item() override {
+    T item = std::move(this->queue_.back());
+    this->queue_.pop_back();
+    return item;
+  }
+};
+
+}  // namespace asyncio

@@ -1,0 +1,132 @@
+#include "task/sync/waiting.hpp"
+
+namespace asyncio {
+
+bool GatheringState::cancel(std::string message) {
+  if (done()) return false;
+  if (std::exchange(cancelling_, true)) throw RuntimeError("futures wait for each other in a cycle: " + repr());
+  const Finally left([this] { cancelling_ = false; });
+  // The children's ends, not this call, end the gathering: they may refuse.
+  bool any = false;
+  for (const AnyFuture& child : std::vector(children_)) any |= child.cancel(message);
+  cancel_requested_ |= any;
+  return any;
+}
+
+void GatheringState::start() {
+  if (children_.empty()) return set_results();
+  unfinished_ = children_.size();
+  std::vector<AnyFuture> done_already;
+  for (const AnyFuture& child : children_) {
+    if (child.done()) {
+      done_already.push_back(child);
+    } else {
+      child.add_done_callback([this, self = AnyFuture(this)](const AnyFuture& done) { child_done(done); },
+                              AnyFuture(this));
+    }
+  }
+  for (const AnyFuture& child : done_already) child_done(child);
+}
+
+// asyncio: tasks.gather
+void GatheringState::child_done(const AnyFuture& child) {
+  --unfinished_;
+  const bool failed = child.cancelled() || child.exception();  // also marks it as retrieved
+  if (done()) return;
+  if (failed && !return_exceptions_) {
+    set_exception(child.state()->outcome());
+  } else if (unfinished_ == 0) {
+    all_done();
+  }
+}
+
+std::exception_ptr outcome_among_results(const AnyFuture& child) {
+  return child.cancelled() ? child.state()->cancelled_error() : child.state()->outcome();
+}
+
+void GatheringState::all_done() {
+  const AnyFuture last = children_.back();
+  children_.clear();
+  // A cancellation is passed on even when exceptions are to stand among the results.
+  if (cancel_requested_) return set_exception(last.state()->make_cancelled_error());
+  set_results();
+}
+
+// What the callbacks of wait() share: one may run when the coroutine is gone already.
+struct Waiting : Counted {
+  explicit Waiting(EventLoop& loop) : waiter(loop) {}
+  void release() {
+    timeout_handle.cancel();
+    if (!waiter.done()) waiter.set_result();
+  }
+  const Future<void> waiter;
+  TimerHandle timeout_handle;
+  std::size_t counter = 0;
+};
+
+// asyncio: tasks._wait
+Coroutine<void> wait_until(std::vector<AnyFuture> futures, WaitOptions options) {
+  if (futures.empty()) throw ValueError("Set of Tasks/Futures is empty.");
+  EventLoop& loop = get_running_loop();
+  const auto waiting = make_ref<Waiting>(loop);
+  if (options.timeout) waiting->timeout_handle = loop.call_later(*options.timeout, [waiting] { waiting->release(); });
+  waiting->counter = futures.size();
+  const auto on_completion = [waiting, return_when = options.return_when](const AnyFuture& future) {
+    const bool enough = --waiting->counter == 0 || return_when == FIRST_COMPLETED;
+    if (enough || (return_when == FIRST_EXCEPTION && !future.cancelled() && future.exception())) waiting->release();
+  };
+  std::vector<CallbackId> callbacks;
+  for (const AnyFuture& future : futures) callbacks.push_back(future.add_done_callback(on_completion, current_task()));
+  const Finally remove_callbacks([&] {
+    waiting->timeout_handle.cancel();
+    for (std::size_t i = 0; i < callbacks.size(); ++i) futures[i].remove_done_callback(callbacks[i]);
+  });
+  co_await waiting->waiter;
+}
+
+// asyncio: tasks._cancel_and_wait
+Coroutine<void> cancel_and_wait(AnyFuture future) {
+  const Future<void> waiter = get_running_loop().create_future();
+  const auto release_waiter = [waiter](const AnyFuture&) {
+    if (!waiter.done()) waiter.set_result();
+  };
+  const CallbackId callback = future.add_done_callback(release_waiter, current_task());
+  const Finally remove_callback([&] { future.remove_done_callback(callback); });
+  future.cancel();
+  co_await waiter;
+}
+
+void CompletionState::start(const std::vector<AnyFuture>& futures, std::optional<Delay> timeout) {
+  const Ref<CompletionState> self(this);
+  for (const AnyFuture& future : futures) {
+    if (todo_.contains(future)) continue;
+    todo_[future] = future.add_done_callback([self](const AnyFuture& done) { self->handle_completion(done); });
+  }
+  size_ = todo_.size();
+  if (timeout && size_ > 0) {
+    timeout_handle_ = get_event_loop().call_later(*timeout, [self] { self->handle_timeout(); });
+  }
+}
+
+// asyncio: tasks._AsCompletedIterator._handle_completion
+void CompletionState::handle_completion(const AnyFuture& future) {
+  if (todo_.erase(future) == 0) return;  // the timeout was first
+  done_.put_nowait(future);
+  if (todo_.empty()) timeout_handle_.cancel();
+}
+
+// asyncio: tasks._AsCompletedIterator._handle_timeout
+void CompletionState::handle_timeout() {
+  for (const auto& [future, callback] : std::exchange(todo_, {})) {
+    future.remove_done_callback(callback);
+    done_.put_nowait(AnyFuture());
+  }
+}
+
+Coroutine<AnyFuture> CompletionState::wait_for_one() {
+  AnyFuture future = co_await done_.get();
+  if (!future) throw TimeoutError();
+  co_return future;
+}
+
+}  // namespace asyncio
