@@ -1,7 +1,7 @@
 #include "future/futures.hpp"
 
 #include <algorithm>
-#include <iostream>
+#include <atomic>
 
 namespace asyncio {
 
@@ -9,13 +9,21 @@ bool FutureState::cancel(std::string message) {
   log_traceback_ = false;
   if (done()) return false;
   state_ = State::cancelled;
-  if (!message.empty()) exception_ = std::make_exception_ptr(CancelledError(std::move(message)));
+  set_cancel_message(std::move(message));
   schedule_callbacks();
   return true;
 }
 
+void FutureState::set_cancel_message(std::string message) {
+  cancel_message_ = message.empty() ? nullptr : std::make_unique<std::string>(std::move(message));
+}
+
 std::exception_ptr FutureState::cancelled_error() const {
-  return cancelled() && exception_ ? exception_ : std::make_exception_ptr(CancelledError());
+  return std::make_exception_ptr(CancelledError(cancel_message()));
+}
+
+std::exception_ptr FutureState::make_cancelled_error() {
+  return cancelled() && exception_ ? std::exchange(exception_, nullptr) : cancelled_error();
 }
 
 std::exception_ptr FutureState::outcome() {
@@ -34,11 +42,9 @@ void FutureState::check_result() {
   if (const std::exception_ptr exception = outcome()) std::rethrow_exception(exception);
 }
 
-void FutureState::check_pending() const {
+void FutureState::check_settable(const char*) const {
   if (done()) throw InvalidStateError("invalid state: " + repr() + " is done already");
 }
-
-void FutureState::check_settable(const char*) const { check_pending(); }
 
 void FutureState::set_exception(std::exception_ptr exception) {
   if (!exception) throw ValueError("set_exception needs an exception: the pointer is null");
@@ -48,20 +54,14 @@ void FutureState::set_exception(std::exception_ptr exception) {
   schedule_callbacks();
 }
 
-void FutureState::set_result() {
-  exception_ = nullptr;
-  state_ = State::finished;
-  schedule_callbacks();
-}
-
 // asyncio: futures.Future.__schedule_callbacks
 void FutureState::schedule_callbacks() {
   if (callbacks_.empty()) return;
   EventLoop& loop = get_loop();
-  for (HandleQueue callbacks = std::move(callbacks_); !callbacks.empty();) {
-    Ref<HandleState> handle = callbacks.pop_front();
-    static_cast<PendingHandle&>(*handle).future_done(AnyFuture(this));
-    loop.call_soon_handle(std::move(handle));
+  loop.check_usable();
+  for (const Ref<PendingHandle>& callback : std::exchange(callbacks_, {})) {
+    callback->future_done(AnyFuture(this));
+    loop.wake(callback);
   }
 }
 
@@ -84,58 +84,63 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, Any
   } else {
     EventLoop& loop = get_loop();
     loop.check_closed();  // a callback that nothing will ever end could be a cycle for ever
-    loop.pending_callbacks_.push_back(*callback);
-    callback->awaiter_ = std::move(awaiter);
     callbacks_.push_back(callback);
+    loop.add_pending(loop.pending_callbacks_, *callback);
+    callback->awaiter_ = std::move(awaiter);
   }
   return callback->id_;
 }
 
-std::vector<AnyFuture> FutureState::awaited_by() const {
-  std::vector<AnyFuture> tasks;
-  const auto add = [&](const AnyFuture& task) {
-    if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
-  };
-  for (HandleState* handle = callbacks_.first(); handle; handle = callbacks_.next(handle)) {
-    const AnyFuture waiter = static_cast<PendingHandle&>(*handle).awaiter();
-    if (!waiter) continue;
-    if (waiter.state()->as_task()) {
-      add(waiter);
-    } else {  // a gathering: who waits for that
-      for (const AnyFuture& task : waiter.state()->awaited_by()) add(task);
+std::size_t FutureState::remove_done_callback(CallbackId id) {
+  const auto found = std::find_if(callbacks_.begin(), callbacks_.end(),
+                                  [id](const Ref<PendingHandle>& callback) { return callback->id() == id; });
+  if (found == callbacks_.end()) return 0;
+  const Ref<PendingHandle> removed = std::move(*found);  // destroyed last: its destructor may call us
+  callbacks_.erase(found);
+  removed->unlink();
+  return 1;
+}
+
+void FutureState::end_with_loop() noexcept {
+  state_ = State::cancelled;
+  const auto dropped = std::exchange(callbacks_, {});  // destroyed last: their destructors may call us
+}
+
+// Futures may hold one another in a chain of any length, through callbacks or results: what the end of one releases is
+// destroyed after it, not inside.
+static void destroy(FutureState* future) noexcept {
+  static constinit thread_local std::vector<FutureState*>* released = nullptr;
+  if (released) {
+    try {
+      return released->push_back(future);
+    } catch (const std::bad_alloc&) {
+      delete future;
+      return;
     }
   }
-  return tasks;
-}
-
-std::size_t FutureState::remove_done_callback(CallbackId id) {
-  const HandleQueue removed = callbacks_.extract_if([id](HandleState& handle) {
-    auto* callback = dynamic_cast<DoneCallback*>(&handle);
-    if (!callback || callback->id() != id) return false;
-    callback->unlink();
-    return true;
-  });
-  return removed.size();
-}
-
-void FutureState::abandon() noexcept {
-  state_ = State::cancelled;
-  callbacks_.clear();
+  std::vector<FutureState*> waiting;
+  released = &waiting;
+  delete future;
+  while (!waiting.empty()) {
+    const FutureState* next = waiting.back();
+    waiting.pop_back();
+    delete next;
+  }
+  released = nullptr;
 }
 
 void FutureState::unreferenced() noexcept {
-  if (!std::exchange(log_traceback_, false)) {
-    delete this;
-    return;
-  }
+  if (!std::exchange(log_traceback_, false)) return destroy(this);
   const Ref<FutureState> self(this);  // the handler may keep it
-  report(std::string(class_name()) + " exception was never retrieved", exception_);
+  report(as_task() ? "Task exception was never retrieved" : "Future exception was never retrieved", exception_);
 }
 
-void FutureState::report(std::string message, std::exception_ptr exception) noexcept {
-  const ExceptionContext context{std::move(message), std::move(exception), AnyFuture(this), {}};
+void FutureState::report(const char* message, std::exception_ptr exception) noexcept {
   try {
+    const ExceptionContext context{message, std::move(exception), AnyFuture(this), {}};
     anchor_->loop ? anchor_->loop->call_exception_handler(context) : log_error(context);
+  } catch (const std::bad_alloc&) {
+    log_without_memory(message);
   } catch (...) {
     // KeyboardInterrupt or SystemExit of a handler: a destructor has nobody to throw them to.
   }

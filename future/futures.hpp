@@ -22,11 +22,11 @@ template <class T> inline constexpr bool copyable = std::copy_constructible<T>;
 template <class T> inline constexpr bool copyable<std::vector<T>> = copyable<T>;
 template <class... T> inline constexpr bool copyable<std::tuple<T...>> = (copyable<T> && ...);
 
-/// A done callback of a future: a handle that is told at the end which future it was. It stands in the
-/// future's queue, then in the loop's: no further allocation.
+/// A done callback of a future: a handle that is told at the end which future it was. It stands in the future's list,
+/// then in the loop's queue.
 class DoneCallback : public PendingHandle {
  public:
-  CallbackId id() const noexcept { return id_; }
+  CallbackId id() const noexcept override { return id_; }
   void future_done(const AnyFuture& future) noexcept override;
   AnyFuture awaiter() const noexcept override { return awaiter_; }
   void end_with_loop() noexcept override;
@@ -42,19 +42,11 @@ class DoneCallback : public PendingHandle {
 
 /// A future, the object: everything that does not depend on the type of the result. asyncio: futures.Future
 class FutureState : public Counted {
-  enum class State : std::uint8_t { pending, cancelled, finished };
-  // First, for they fit behind the reference count.
-  State state_ = State::pending;
-  bool log_traceback_ = false;  // an exception is set that nobody has looked at
-
  public:
-  explicit FutureState(EventLoop& loop) noexcept : anchor_(loop.anchor_) {}
+  explicit FutureState(EventLoop& loop) noexcept : anchor_(loop.anchor()) {}
 
   /// RuntimeError "Event loop is closed" when the loop is gone. asyncio: futures.Future.get_loop
-  EventLoop& get_loop() const {
-    if (!anchor_->loop) EventLoop::throw_closed();
-    return *anchor_->loop;
-  }
+  EventLoop& get_loop() const { return anchor_->get_loop(); }
   bool is_of(const EventLoop& loop) const noexcept { return anchor_->loop == &loop; }
 
   /// asyncio: futures.Future.done
@@ -70,27 +62,34 @@ class FutureState : public Counted {
   /// What an awaiter is to be thrown: the exception, a CancelledError, or null for a result. Only when done.
   std::exception_ptr outcome();
 
+  /// The CancelledError that ended a task, once; then, and for a future, a new one with the message of cancel().
   /// asyncio: futures.Future._make_cancelled_error
-  virtual std::exception_ptr make_cancelled_error() { return cancelled_error(); }
-  /// A CancelledError with the message that cancel() left.
-  virtual std::exception_ptr cancelled_error() const;
+  std::exception_ptr make_cancelled_error();
+  /// A new CancelledError with the message of cancel().
+  std::exception_ptr cancelled_error() const;
 
-  /// The guard of the public set_result and set_exception: a task refuses. `method` is the caller's name.
+  /// The guard of the public set_result and set_exception: InvalidStateError if it is done; a task refuses. `method` is
+  /// the caller's name.
   virtual void check_settable(const char* method) const;
+  /// asyncio: futures.Future.set_result
+  template <class T, class... Value> void set_result(Value&&... value) {
+    if constexpr (!std::is_void_v<T>) {
+      static_cast<std::optional<T>*>(slot())->emplace(std::forward<Value>(value)...);
+    }
+    state_ = State::finished;
+    schedule_callbacks();
+  }
   /// asyncio: futures.Future.set_exception
   void set_exception(std::exception_ptr exception);
-  /// The value is in its slot: done. asyncio: futures.Future.set_result
-  void set_result();
 
   /// asyncio: futures.Future.add_done_callback
   CallbackId add_done_callback(const Ref<DoneCallback>& callback, AnyFuture awaiter = {});
   /// asyncio: futures.Future.remove_done_callback
   std::size_t remove_done_callback(CallbackId id);
-  /// A task that waits; it is not listed as a callback that must end with the loop, for it is listed itself.
-  void add_waiter(Ref<HandleState> task) noexcept { callbacks_.push_back(std::move(task)); }
-
-  /// The tasks that wait for it. asyncio: futures.future_add_to_awaited_by
-  std::vector<AnyFuture> awaited_by() const;
+  /// A task that waits: its wakeup is the done callback. The loop lists the task, so that it need not list this.
+  void add_waiter(Ref<PendingHandle> task) { callbacks_.push_back(std::move(task)); }
+  /// Who waits for it.
+  const std::vector<Ref<PendingHandle>>& callbacks() const noexcept { return callbacks_; }
 
   /// asyncio: base_futures._future_repr
   virtual std::string repr() const;
@@ -106,19 +105,26 @@ class FutureState : public Counted {
   /// Reports an exception that nobody retrieved. asyncio: futures.Future.__del__
   void unreferenced() noexcept override;
   /// Tells the loop's exception handler, or std::cerr if there is no loop any more. Nothing comes out.
-  void report(std::string message, std::exception_ptr exception) noexcept;
-  void check_pending() const;
-  /// Done without telling anybody: there is no loop any more to tell it.
-  void abandon() noexcept;
-
-  Ref<LoopAnchor> anchor_;
-  // Finished: what set_exception was given. Cancelled: the CancelledError, if it has a message or ended a coroutine.
-  std::exception_ptr exception_;
+  void report(const char* message, std::exception_ptr exception) noexcept;
+  /// Cancelled, and nobody is told: there is no loop any more.
+  void end_with_loop() noexcept;
+  std::string cancel_message() const { return cancel_message_ ? *cancel_message_ : std::string(); }
+  void set_cancel_message(std::string message);
 
  private:
+  enum class State : std::uint8_t { pending, cancelled, finished };
   void schedule_callbacks();
 
-  HandleQueue callbacks_;
+  State state_ = State::pending;
+  bool log_traceback_ = false;  // an exception is set that nobody has looked at
+
+ protected:
+  Ref<LoopAnchor> anchor_;
+  std::exception_ptr exception_;  // finished: of set_exception; cancelled: the CancelledError that ended a coroutine
+
+ private:
+  std::unique_ptr<std::string> cancel_message_;  // null: none
+  std::vector<Ref<PendingHandle>> callbacks_;
 };
 
 /// Base, with the slot for a result of type T.
@@ -127,7 +133,7 @@ template <class T, class Base> class WithResult : public Base {
   using Base::Base;
   void* slot() noexcept override { return &result_; }
 
- protected:
+ private:
   std::optional<Stored<T>> result_;
 };
 
@@ -188,12 +194,11 @@ template <class T> class Future : public AnyFuture {
   template <class U = T> void set_result(U&& value) const
       requires(!std::is_void_v<T> && std::is_constructible_v<Stored<T>, U>) {
     checked().check_settable("set_result");
-    slot().emplace(std::forward<U>(value));
-    checked().set_result();
+    state()->template set_result<T>(std::forward<U>(value));
   }
   void set_result() const requires std::is_void_v<T> {
     checked().check_settable("set_result");
-    checked().set_result();
+    state()->template set_result<void>();
   }
   /// The same with an exception object or a std::exception_ptr, which must not be null.
   /// asyncio: futures.Future.set_exception

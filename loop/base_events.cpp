@@ -1,33 +1,22 @@
 #include "loop/base_events.hpp"
 
-#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
-#include <filesystem>
 #include <iomanip>
 #include <iostream>
-
-#include "loop/debug/instruments.hpp"
-#include "loop/io/selector_transports.hpp"
-#include "loop/python/executors.hpp"
 
 namespace asyncio {
 namespace {
 
-// Compaction of the timer heap, the longest time to wait in the selector, the clock's tick: upstream's
-// numbers.
+// The compaction of the timer heap, the longest wait in the selector, the clock's tick: upstream's numbers.
 constexpr std::size_t MIN_SCHEDULED_TIMER_HANDLES = 100;
 constexpr double MIN_CANCELLED_TIMER_HANDLES_FRACTION = 0.5;
 constexpr double MAXIMUM_SELECT_TIMEOUT = 24 * 3600;
 constexpr double CLOCK_RESOLUTION = 1e-9;
-
-std::ptrdiff_t number_of_threads() {
-  std::error_code error;
-  const std::filesystem::directory_iterator threads("/proc/self/task", error);
-  return error ? 2 : std::distance(begin(threads), end(threads));  // unknown: assume that there are others
-}
 
 }  // namespace
 
@@ -42,6 +31,7 @@ EventLoop::EventLoop(std::unique_ptr<selectors::BaseSelector> selector)
     : selector_(std::move(selector)), anchor_(make_ref<LoopAnchor>(this)), debug_(debug_by_environment()) {
   if (!selector_) throw ValueError("the selector is null");
   make_self_pipe();
+  world_ = make_world(*this);
 }
 
 EventLoop::~EventLoop() {
@@ -88,56 +78,68 @@ void EventLoop::run_forever() {
   while (!stopping_);
 }
 
+// Closed first: what is dropped from now on may run any destructor, and finds a loop that answers with an error.
 void EventLoop::close() {
   if (is_running()) throw RuntimeError("Cannot close a running event loop");
-  if (closed_) return;
-  while (!signal_handlers_.empty()) remove_signal_handler(signal_handlers_.begin()->first);
-  closed_ = true;
+  if (std::exchange(closed_, true)) return;
   close_self_pipe();
-  if (default_executor_) default_executor_->shutdown(false);
+  if (world_) world_->close();
   end_pending();
   selector_->close();
 }
 
-// NOTES [pending-task] Destructors of what is dropped here may run any code: the loop is closed already and answers with an error.
-void EventLoop::end_pending() {
-  const auto drop = [](const Ref<HandleState>& handle) {  // also what refers to its own handle
+// NOTES [pending-task] A callback may hold its own handle: it is dropped explicitly.
+void EventLoop::end_pending() noexcept {
+  const auto drop = [](const Ref<HandleState>& handle) {
     if (handle) handle->drop_callback();
   };
-  for (const auto& [fd, transport] : transports_) transport->mark_lost();
-  while (!ready_.empty()) drop(ready_.pop_front());
+  for (const Ref<HandleState>& handle : std::exchange(ready_, {})) drop(handle);
   for (const Scheduled& timer : std::exchange(scheduled_, {})) {
     timer.handle->scheduled_ = false;
     drop(timer.handle);
   }
-  for (const auto& [fd, callbacks] : std::exchange(callbacks_, {})) {
-    drop(callbacks.reader);
-    drop(callbacks.writer);
+  for (const auto& [fd, handles] : std::exchange(io_handles_, {})) {
+    drop(handles.reader);
+    drop(handles.writer);
   }
-  while (!transports_.empty()) transports_.begin()->second->end_with_loop();
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
 }
 
-void EventLoop::call_soon_handle(Ref<HandleState> handle) {
-  check_closed();
-  if (debug_) check_thread();
-  add_ready(std::move(handle));
+Handle EventLoop::call_soon_handle(Ref<HandleState> handle) {
+  check_usable();
+  add_callback(handle);
+  return Handle(std::move(handle));
 }
 
-void EventLoop::schedule(double when, const Ref<TimerHandleState>& handle) {
-  if (watched()) tell_scheduled(handle);
-  handle->when_ = when;
-  handle->loop_ = this;
-  heappush(scheduled_, {when, handle});
-  handle->scheduled_ = true;
+// Places in the queue for n more, and for everything that waits and may be woken: that must not fail for want of memory.
+// Members leave their lists in silence, so that they are counted anew when the room seems to be used up.
+void EventLoop::make_room(std::size_t n) {
+  if (ready_.size() + listed_ + n <= ready_.capacity()) return;
+  listed_ = pending_tasks_.size() + pending_callbacks_.size();
+  ready_.reserve(2 * (ready_.size() + listed_ + n));
 }
 
-// The iteration: the five steps of upstream's _run_once, in its order. Inline, as its steps are, for they stand
-// around a system call: see selectors/select.hpp.
+void EventLoop::add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {
+  make_room();
+  ++listed_;
+  list.push_back(handle);
+}
+
+TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {
+  check_usable();
+  if (std::isnan(timer->when())) throw ValueError("Invalid delay: NaN (not a number)");
+  if (observer_) observer_->handle_scheduled(Handle(timer), Handle(Ref<HandleState>(running_)));
+  heappush(scheduled_, {timer->when(), timer});
+  timer->scheduled_ = true;
+  return TimerHandle(std::move(timer));
+}
+
+// The iteration: upstream's five steps, in its order. Inline, as the steps are: after the system call among them each
+// return costs a cache miss.
 // asyncio: base_events.BaseEventLoop._run_once
 inline void EventLoop::run_once() {
-  if (threadsafe_->waiting.load(std::memory_order_relaxed)) accept_threadsafe();
+  take_threadsafe_calls();
   drop_cancelled_timers();
   process_events(select());
   queue_due_timers();
@@ -164,63 +166,54 @@ inline void EventLoop::drop_cancelled_timers() {
 
 inline std::span<const selectors::SelectorEvent> EventLoop::select() {
   const std::optional<double> timeout = select_timeout();
-  tell([&](Instrument& instrument) { instrument.before_select(timeout); });
+  if (observer_) observer_->before_select(timeout);
   const std::span<const selectors::SelectorEvent> events = selector_->select(timeout);
-  tell([&](Instrument& instrument) { instrument.after_select(events); });
+  if (observer_) observer_->after_select(events);
   return events;
 }
 
 inline std::optional<double> EventLoop::select_timeout() const {
-  if (!ready_.empty() || stopping_) return 0.0;
-  if (scheduled_.empty() && debug_) check_can_be_woken();
-  if (scheduled_.empty()) return std::nullopt;
-  return std::clamp(scheduled_.front().when - time(), 0.0, MAXIMUM_SELECT_TIMEOUT);
-}
-
-// NOTES [deadlock] Debug mode only: where upstream would hang, say why. Another thread or a signal may still wake the loop.
-void EventLoop::check_can_be_woken() const {
-  const bool by_signal = std::ranges::any_of(signal_handlers_, [](const auto& entry) { return entry.first != SIGINT; });
-  if (pending_tasks_.empty() || callbacks_.size() > 1 || by_signal || number_of_threads() > 1) return;
-  std::string message = "Deadlock: nothing can ever wake this loop. These tasks wait for ever:";
-  for (const PendingHandle* task = pending_tasks_.next(); task; task = pending_tasks_.next(task)) {
-    message += "\n  " + task->repr();
-  }
-  throw RuntimeError(message);
+  if (!ready_.empty() || stopping_ || threadsafe_->waiting) return 0.0;
+  if (!scheduled_.empty()) return std::clamp(scheduled_.front().when - time(), 0.0, MAXIMUM_SELECT_TIMEOUT);
+  if (debug_ && world_) world_->check_can_be_woken();
+  return std::nullopt;
 }
 
 inline void EventLoop::queue_due_timers() {
   if (scheduled_.empty()) return;
+  take_threadsafe_calls();
   const double end_time = time() + CLOCK_RESOLUTION;
   while (!scheduled_.empty() && scheduled_.front().when < end_time) {
+    make_room();
     Ref<TimerHandleState> timer = heappop(scheduled_).handle;
     timer->scheduled_ = false;
-    ready().push_back(std::move(timer));
+    ready_.push_back(std::move(timer));
   }
 }
 
-// The only place where callbacks are called. What they schedule is run in the next iteration: this one ends
-// with what is the last of the queue now. A cancelled handle is passed over.
+// The only place where callbacks are called. What they schedule is run in the next iteration: this one ends with what
+// is ready now.
 inline void EventLoop::run_ready() {
-  const HandleState* last = ready_.last();
-  for (bool more = last != nullptr; more;) {
-    const Ref<HandleState> handle = ready_.pop_front();
-    more = handle.get() != last;
+  std::size_t done = 0;
+  const Finally forget([&] { ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(done)); });
+  for (const std::size_t ntodo = ready_.size(); done < ntodo;) {
+    const Ref<HandleState> handle = std::move(ready_[done++]);
     if (handle->cancelled()) continue;
-    if (debug_ || watched()) {
-      run_watched(*handle);
+    if (debug_ || observer_) {
+      run_observed(*handle);
     } else {
       handle->run(*this);
     }
   }
 }
 
-void EventLoop::run_watched(HandleState& handle) {
+void EventLoop::run_observed(HandleState& handle) {
   const Handle running{Ref<HandleState>(&handle)};
   running_ = &handle;
-  tell([&](Instrument& instrument) { instrument.before_run(running); });
+  if (observer_) observer_->before_run(running);
   const Finally done([&] {
     running_ = nullptr;
-    tell([&](Instrument& instrument) { instrument.after_run(running); });
+    if (observer_) observer_->after_run(running);
   });
   debug_ ? run_and_time(handle) : handle.run(*this);
 }
@@ -248,7 +241,7 @@ void EventLoop::call_exception_handler(const ExceptionContext& context) {
   } catch (const Exit&) {
     throw;
   } catch (...) {
-    default_exception_handler({"Unhandled error in exception handler", std::current_exception(), {}, {}});
+    default_exception_handler({"Unhandled error in exception handler", caught_exception(), {}, {}});
     default_exception_handler(context);
   }
 }
@@ -261,6 +254,12 @@ void log_error(const ExceptionContext& context) {
   if (context.handle) text += "\nhandle: " + context.handle.repr();
   if (context.exception) text += "\n" + describe(context.exception);
   std::cerr << text + "\n";
+}
+
+void log_without_memory(const char* message) noexcept {
+  for (const char* part : {message, " (out of memory)\n"}) {
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, part, std::strlen(part));
+  }
 }
 
 }  // namespace asyncio

@@ -1,13 +1,11 @@
 // The event loop: what is ready, what is due, what the selector reports, in turn, for ever.
-// Upstream counterpart: Lib/asyncio/base_events.py, with selector_events.py and the signals of
-// unix_events.py.
+// Upstream counterpart: Lib/asyncio/base_events.py and the first half of selector_events.py.
 #pragma once
 
 #include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -16,58 +14,134 @@
 #include <string_view>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "loop/events.hpp"
 #include "loop/python/heapq.hpp"
-#include "loop/python/sockets.hpp"
+#include "loop/python/os.hpp"
 #include "selectors/selectors.hpp"
 
 namespace asyncio {
 
+class AnyTask;    // task/tasks.hpp
 class TaskState;  // task/tasks.hpp
-class Server;     // task/io/servers.hpp
-class Executor;   // loop/python/executors.hpp
-class WorkItem;
-class SelectorTransport;  // loop/io/selector_transports.hpp
-class Transport;          // loop/io/transports.hpp
-class DatagramTransport;
-struct Protocol;    // loop/io/protocols.hpp
-struct Instrument;  // loop/debug/instruments.hpp
 
 /// What outlives the loop: futures and tasks refer to their loop through it, and find null when the loop is
 /// gone.
 struct LoopAnchor : Counted {
   explicit LoopAnchor(EventLoop* running) noexcept : loop(running) {}
+  /// RuntimeError "Event loop is closed" if it is gone.
+  EventLoop& get_loop() const;
+
   EventLoop* loop;
 };
 
-/// What other threads may touch of a loop, and may hold longer than it lives: they leave callbacks here, and the first
-/// one wakes the loop through the pipe.
+/// The inbox of a loop: other threads leave callbacks here, and the first one wakes the loop through the self-pipe. They
+/// may hold it longer than the loop lives. NOTES [threadsafe-inbox]
 class ThreadsafeCalls {
  public:
   ThreadsafeCalls();
   /// Takes over a reference to the handle, whose count it does not touch. False: the loop is closed, and the reference
-  /// still the caller's.
+  /// is still the caller's.
   bool add(HandleState* handle);
+  /// Makes room for one add_announced(), which then cannot fail.
+  void announce();
+  bool add_announced(HandleState* handle) noexcept;
   /// asyncio: selector_events.BaseSelectorEventLoop._write_to_self
   void write_to_self() noexcept;
+  /// Where signals announce themselves. -1 when the loop is closed.
+  int write_end() const noexcept { return write_end_.get(); }
 
   std::atomic<bool> waiting = false;  // there are handles that the loop has not taken over
 
  private:
   friend class EventLoop;
+  void make_room();
+  bool push(HandleState* handle) noexcept;
+
   std::mutex mutex_;
-  HandleQueue handles_;
+  std::vector<Ref<HandleState>> handles_;
+  std::size_t announced_ = 0;
   bool closed_ = false;
   FileDescriptor read_end_, write_end_;
 };
 
+/// Who is told what a loop does, at once and in its thread; references may be kept. A loop has one at most, and asks for
+/// it with one test of a pointer: Instrument is what programs derive from. `by` is null where no callback or task is at
+/// work.
+struct LoopObserver {
+  virtual ~LoopObserver() = default;
+  /// An iteration begins: how long the loop is willing to wait, in seconds; nullopt: until something happens.
+  virtual void before_select(std::optional<double> /*timeout*/) {}
+  /// What the selector reported; the span is valid during the call.
+  virtual void after_select(std::span<const selectors::SelectorEvent> /*events*/) {}
+
+  /// By call_soon, call_at, a future that is done, a task that goes on; by nothing: a descriptor, another thread.
+  virtual void handle_scheduled(const Handle& /*handle*/, const Handle& /*by*/) {}
+  virtual void before_run(const Handle& /*handle*/) {}
+  /// Also when it threw.
+  virtual void after_run(const Handle& /*handle*/) {}
+
+  virtual void task_created(const AnyTask& /*task*/, const AnyTask& /*by*/) {}
+  /// Its coroutine is about to run, until it waits or ends.
+  virtual void task_step(const AnyTask& /*task*/) {}
+  /// Null: for nothing, as sleep(0) does.
+  virtual void task_waits(const AnyTask& /*task*/, const AnyFuture& /*on*/) {}
+  /// What it waited for is done: its next step is scheduled.
+  virtual void task_woken(const AnyTask& /*task*/, const AnyFuture& /*by*/) {}
+  /// Returned, raised, was cancelled, or ended with its loop.
+  virtual void task_done(const AnyTask& /*task*/) {}
+};
+
+/// What the rooms above the kernel attach to a loop: transports, signals, executors (loop/io/world.hpp). It ends with the
+/// loop. The kernel asks it these things and no others; where the kernel stands alone there is none.
+class LoopWorld {
+ public:
+  explicit LoopWorld(EventLoop& loop) noexcept : loop_(loop) {}
+  LoopWorld(const LoopWorld&) = delete;
+  LoopWorld& operator=(const LoopWorld&) = delete;
+  virtual ~LoopWorld() = default;
+  /// RuntimeError if a transport owns the descriptor.
+  /// asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
+  virtual void ensure_fd_no_transport(int fd) const = 0;
+  /// Bytes came through the self-pipe: numbers of signals.
+  /// asyncio: selector_events.BaseSelectorEventLoop._process_self_data
+  virtual void process_self_data(std::string_view data) = 0;
+  /// In debug mode, when the loop is about to wait for ever. NOTES [deadlock]
+  virtual void check_can_be_woken() const = 0;
+  /// From now on SIGINT calls the handle, if the program has no handler of its own; false if it has.
+  virtual bool add_interrupt_handler(const Ref<HandleState>& handle) = 0;
+  /// Returns how often SIGINT arrived meanwhile; 0 if the program put a handler of its own in its place.
+  virtual int remove_interrupt_handler(const Ref<HandleState>& handle) noexcept = 0;
+  /// Before the runner closes the loop. asyncio: base_events.BaseEventLoop.shutdown_default_executor
+  virtual Coroutine<void> shutdown() = 0;
+  /// The loop is closed: everything that is attached ends.
+  virtual void close() noexcept = 0;
+
+ protected:
+  // What it may ask of the kernel, beside the loop's public methods.
+  /// RuntimeError if the loop is closed or, in debug mode, runs in another thread.
+  void check_usable() const;
+  Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
+  bool remove_io_handle(int fd, unsigned event);
+  void add_callback(Ref<HandleState> handle);
+  void add_pending(PendingHandle& handle);
+  const LinkedList<PendingHandle>& pending_tasks() const noexcept;
+  const std::shared_ptr<ThreadsafeCalls>& threadsafe_calls() const noexcept;
+
+  EventLoop& loop_;
+};
+
+/// Made with every loop. Defined in loop/io/world.cpp; null in loop/alone.cpp, where the kernel stands alone.
+std::unique_ptr<LoopWorld> make_world(EventLoop& loop);
+
 /// Options of create_task.
 struct TaskOptions {
-  std::string_view name{};           // default: Task-N
-  bool eager_start = false;          // take the first step at once, inside create_task, if the loop runs
-  const Context* context = nullptr;  // in which the coroutine runs; default: a copy of the current one
+  std::string_view name{};   // default: Task-N
+  bool eager_start = false;  // take the first step at once, inside create_task, if the loop runs
+  const Context* context =
+      nullptr;  // in which the coroutine runs, needed during the call; default: a copy of the current
 };
 
 /// ASYNCIO_DEBUG is set. asyncio: coroutines._is_debug_mode
@@ -76,10 +150,10 @@ bool debug_by_environment() noexcept;
 /// One thread owns a loop and every object made with it: only call_soon_threadsafe may be called from
 /// elsewhere. All times are double seconds of time(). Any call on a closed loop is RuntimeError "Event loop
 /// is closed". asyncio: base_events.BaseEventLoop
-class EventLoop {
+class EventLoop : public AbstractEventLoop {
  public:
   EventLoop();
-  /// A selector of one's own, for tests. ValueError if it is null.
+  /// With a selector of one's own. ValueError if it is null.
   explicit EventLoop(std::unique_ptr<selectors::BaseSelector> selector);
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
@@ -109,9 +183,13 @@ class EventLoop {
 
   /// f(args...) is called in the next iteration; in debug mode RuntimeError from a thread that does not run
   /// the loop. asyncio: base_events.BaseEventLoop.call_soon
-  template <class F, class... Args> Handle call_soon(F&& f, Args&&... args);
+  template <class F, class... Args> Handle call_soon(F&& f, Args&&... args) {
+    return call_soon_handle(make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+  }
   /// The same from any thread: wakes the loop up. asyncio: base_events.BaseEventLoop.call_soon_threadsafe
-  template <class F, class... Args> void call_soon_threadsafe(F&& f, Args&&... args);
+  template <class F, class... Args> void call_soon_threadsafe(F&& f, Args&&... args) {
+    add_threadsafe(make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+  }
   /// f(args...) is called after `delay`, never early. ValueError for NaN.
   /// asyncio: base_events.BaseEventLoop.call_later
   template <class F, class... Args> TimerHandle call_later(Delay delay, F&& f, Args&&... args) {
@@ -119,7 +197,10 @@ class EventLoop {
   }
   /// f(args...) is called when time() reaches `when`. Equal times come in the order of Python's heapq.
   /// asyncio: base_events.BaseEventLoop.call_at
-  template <class F, class... Args> TimerHandle call_at(double when, F&& f, Args&&... args);
+  template <class F, class... Args> TimerHandle call_at(double when, F&& f, Args&&... args) {
+    return call_at_handle(make_bound_handle<TimerHandleState>(
+        std::forward_as_tuple(std::forward<F>(f), std::forward<Args>(args)...), when, *this));
+  }
 
   /// Defined in future/futures.hpp. asyncio: base_events.BaseEventLoop.create_future
   template <class T = void> Future<T> create_future();
@@ -129,109 +210,28 @@ class EventLoop {
   template <class F> auto create_task(F f, TaskOptions options = {})
       -> Task<typename std::invoke_result_t<F&>::value_type>;
 
-  /// f(args...) is called in each iteration in which fd is readable, in place of the reader fd had.
-  /// std::system_error as selectors::BaseSelector::register_.
+  /// f(args...) is called in each iteration in which fd is readable, in place of the reader that fd had.
+  /// std::system_error as selectors::BaseSelector::register_; RuntimeError if a transport owns fd.
   /// asyncio: selector_events.BaseSelectorEventLoop._add_reader
-  template <class F, class... Args> void add_reader(int fd, F&& f, Args&&... args) {
+  template <class F, class... Args> Handle add_reader(int fd, F&& f, Args&&... args) {
     ensure_fd_no_transport(fd);
-    add_callback(fd, selectors::EVENT_READ, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+    return add_io_handle(fd, selectors::EVENT_READ, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
   /// The same for writable. asyncio: selector_events.BaseSelectorEventLoop._add_writer
-  template <class F, class... Args> void add_writer(int fd, F&& f, Args&&... args) {
+  template <class F, class... Args> Handle add_writer(int fd, F&& f, Args&&... args) {
     ensure_fd_no_transport(fd);
-    add_callback(fd, selectors::EVENT_WRITE, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+    return add_io_handle(fd, selectors::EVENT_WRITE, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
   /// False if there was none. asyncio: selector_events.BaseSelectorEventLoop._remove_reader
   bool remove_reader(int fd) {
     ensure_fd_no_transport(fd);
-    return remove_callback(fd, selectors::EVENT_READ);
+    return remove_io_handle(fd, selectors::EVENT_READ);
   }
   /// asyncio: selector_events.BaseSelectorEventLoop._remove_writer
   bool remove_writer(int fd) {
     ensure_fd_no_transport(fd);
-    return remove_callback(fd, selectors::EVENT_WRITE);
+    return remove_io_handle(fd, selectors::EVENT_WRITE);
   }
-
-  /// RuntimeError if a transport owns it. asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
-  void ensure_fd_no_transport(int fd) const;
-
-  // Sockets, defined in task/io/sock.cpp: each tries first, then waits; a cancelled one has lost nothing. In debug mode
-  // ValueError for a descriptor that blocks; RuntimeError when it must wait for one that a transport owns. OSError from the kernel.
-
-  /// At most n bytes; none at the end. asyncio: selector_events.BaseSelectorEventLoop.sock_recv
-  Coroutine<std::string> sock_recv(int fd, std::size_t n);
-  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recv_into
-  Coroutine<std::size_t> sock_recv_into(int fd, std::span<char> buffer);
-  /// The bytes must outlive the await. asyncio: selector_events.BaseSelectorEventLoop.sock_sendall
-  Coroutine<void> sock_sendall(int fd, std::string_view data);
-  /// The new descriptor does not block, and is the caller's. asyncio: selector_events.BaseSelectorEventLoop.sock_accept
-  Coroutine<std::pair<int, SocketAddress>> sock_accept(int fd);
-  /// asyncio: selector_events.BaseSelectorEventLoop.sock_connect
-  Coroutine<void> sock_connect(int fd, SocketAddress address);
-  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recvfrom
-  Coroutine<std::pair<std::string, SocketAddress>> sock_recvfrom(int fd, std::size_t n);
-  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recvfrom_into
-  Coroutine<std::pair<std::size_t, SocketAddress>> sock_recvfrom_into(int fd, std::span<char> buffer);
-  /// asyncio: selector_events.BaseSelectorEventLoop.sock_sendto
-  Coroutine<std::size_t> sock_sendto(int fd, std::string_view data, SocketAddress address);
-  /// Up to `count` bytes of a regular file from `offset` on, until its end; returns how many were sent.
-  /// asyncio: base_events.BaseEventLoop.sock_sendfile
-  Coroutine<std::size_t> sock_sendfile(int fd, int file, std::size_t offset = 0,
-                                       std::optional<std::size_t> count = std::nullopt);
-
-  // Connections, defined in task/io/servers.hpp. A factory is called once for each: () -> std::shared_ptr<P>.
-
-  /// Connects to the first address of the host that answers, and gives (transport, protocol). OSError of the last one, or
-  /// of all. asyncio: base_events.BaseEventLoop.create_connection
-  template <class Factory>
-  auto create_connection(Factory factory, std::string host, int port, ConnectionOptions options = {})
-      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
-  /// A listening socket for every address of the host, "" being all interfaces; port 0 lets the kernel choose one.
-  /// asyncio: base_events.BaseEventLoop.create_server
-  template <class Factory>
-  Coroutine<Server> create_server(Factory factory, std::string host, int port, ServerOptions options = {});
-  /// asyncio: base_events.BaseEventLoop.create_datagram_endpoint
-  template <class Factory> auto create_datagram_endpoint(Factory factory, std::optional<SocketAddress> local_addr,
-                                                         std::optional<SocketAddress> remote_addr = {})
-      -> Coroutine<std::pair<std::shared_ptr<DatagramTransport>, std::invoke_result_t<Factory&>>>;
-  /// asyncio: unix_events._UnixSelectorEventLoop.create_unix_connection
-  template <class Factory> auto create_unix_connection(Factory factory, std::string path)
-      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
-  /// Replaces a socket file that is there, and removes its own when it closes.
-  /// asyncio: unix_events._UnixSelectorEventLoop.create_unix_server
-  template <class Factory>
-  Coroutine<Server> create_unix_server(Factory factory, std::string path, ServerOptions options = {});
-  /// The transport owns the descriptor of a pipe, socket or character device; ValueError for another, which stays the
-  /// caller's. asyncio: base_events.BaseEventLoop.connect_read_pipe
-  template <class Factory> auto connect_read_pipe(Factory factory, int fd)
-      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
-  /// asyncio: base_events.BaseEventLoop.connect_write_pipe
-  template <class Factory> auto connect_write_pipe(Factory factory, int fd)
-      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
-
-  // Threads and processes, defined in task/io/threads.hpp.
-
-  /// f(args...) is called in a thread of the executor, or in a process of it; nullptr: the loop's own thread pool. Who
-  /// cancels the future keeps it from running, if it did not start. asyncio: base_events.BaseEventLoop.run_in_executor
-  template <class F, class... Args> auto run_in_executor(Executor* executor, F&& f, Args&&... args)
-      -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>>;
-  /// What nullptr stands for from now on. asyncio: base_events.BaseEventLoop.set_default_executor
-  void set_default_executor(std::unique_ptr<Executor> executor);
-  /// Waits until its threads have ended; run() does so. asyncio: base_events.BaseEventLoop.shutdown_default_executor
-  Coroutine<void> shutdown_default_executor();
-  /// Numeric addresses at once, names in a thread. OSError in the resolver's words.
-  /// asyncio: base_events.BaseEventLoop.getaddrinfo
-  Coroutine<std::vector<SocketAddress>> getaddrinfo(std::string host, std::string service);
-
-  /// f(args...) is called by the loop after the signal arrived, at least once however full the machine's
-  /// queues are. ValueError for a number that is no signal, RuntimeError outside the main thread or if it
-  /// cannot be caught. asyncio: unix_events._UnixSelectorEventLoop.add_signal_handler
-  template <class F, class... Args> void add_signal_handler(int signum, F&& f, Args&&... args) {
-    add_signal_handle(signum, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
-  }
-  /// Back to the default action; false if there was no handler.
-  /// asyncio: unix_events._UnixSelectorEventLoop.remove_signal_handler
-  bool remove_signal_handler(int signum);
 
   using ExceptionHandler = std::function<void(EventLoop&, const ExceptionContext&)>;
   /// Who is told what went wrong in a callback; nullptr: default_exception_handler again.
@@ -251,22 +251,24 @@ class EventLoop {
   /// Seconds after which debug mode calls a callback slow.
   double slow_callback_duration = 0.1;
 
-  /// It is told what the loop does, from now on, until it is removed or destroyed. Twice is once; ValueError if it watches
-  /// another loop. Like trio.lowlevel.add_instrument
-  void add_instrument(Instrument& instrument);
-  /// KeyError if it does not watch this loop. Like trio.lowlevel.remove_instrument
-  void remove_instrument(Instrument& instrument);
+  /// For what may outlive the loop.
+  const Ref<LoopAnchor>& anchor() const noexcept { return anchor_; }
+  /// The selector it waits in, until the loop is closed.
+  selectors::BaseSelector& selector() const noexcept { return *selector_; }
+  /// What the rooms above the kernel attached; null where the kernel stands alone.
+  LoopWorld* world() const noexcept { return world_.get(); }
+  LoopObserver* observer() const noexcept { return observer_.get(); }
+  /// Who is told from now on; null: nobody.
+  void set_observer(std::unique_ptr<LoopObserver> observer) noexcept { observer_ = std::move(observer); }
 
  private:
+  friend struct LoopAnchor;
   friend class TimerHandleState;
   friend class FutureState;
   friend class TaskState;
   friend class AnyTask;
   friend class Runner;
-  friend class ServerState;
-  friend class SelectorTransport;
-  friend class SelectorSocketTransport;
-  friend class SelectorDatagramTransport;
+  friend class LoopWorld;
 
   // An entry of the timer heap: the time stands beside the pointer, so that sifting stays in the cache.
   struct Scheduled {
@@ -275,20 +277,24 @@ class EventLoop {
     friend bool operator<(const Scheduled& a, const Scheduled& b) noexcept { return a.when < b.when; }
   };
   // Who waits for a descriptor: the selector's `data`.
-  struct Callbacks {
+  struct IoHandles {
     Ref<HandleState> reader, writer;
+    unsigned events() const noexcept {
+      return (reader ? selectors::EVENT_READ : 0) | (writer ? selectors::EVENT_WRITE : 0);
+    }
+    Ref<HandleState>& of(unsigned event) noexcept { return event == selectors::EVENT_READ ? reader : writer; }
   };
 
   // One iteration, in upstream's order.
   void run_once();
+  void take_threadsafe_calls() noexcept;
   void drop_cancelled_timers();
   std::span<const selectors::SelectorEvent> select();
   std::optional<double> select_timeout() const;
-  void check_can_be_woken() const;
   void process_events(std::span<const selectors::SelectorEvent> events);
   void queue_due_timers();
   void run_ready();
-  void run_watched(HandleState& handle);
+  void run_observed(HandleState& handle);
   void run_and_time(HandleState& handle);
 
   void check_closed() const {
@@ -297,98 +303,61 @@ class EventLoop {
   [[noreturn]] static void throw_closed();
   void check_running() const;
   void check_thread() const;
-  // What another thread called before stands before it. NOTES [threadsafe-inbox]
-  HandleQueue& ready() {
-    if (threadsafe_->waiting.load(std::memory_order_relaxed)) accept_threadsafe();
-    return ready_;
+  void check_usable() const {
+    check_closed();
+    if (debug_) check_thread();
   }
-  void add_ready(Ref<HandleState> handle) {
-    HandleQueue& queue = ready();
-    if (watched()) tell_scheduled(handle);
-    queue.push_back(std::move(handle));
+  void ensure_fd_no_transport(int fd) const {
+    if (world_) world_->ensure_fd_no_transport(fd);
   }
-  void call_soon_handle(Ref<HandleState> handle);
-  void schedule(double when, const Ref<TimerHandleState>& handle);
+  Handle call_soon_handle(Ref<HandleState> handle);
+  TimerHandle call_at_handle(Ref<TimerHandleState> timer);
+  void add_callback(Ref<HandleState> handle);
+  void wake(Ref<HandleState> handle) noexcept;
+  void make_room(std::size_t n = 1);
+  void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle);
   void add_threadsafe(Ref<HandleState> handle);
-  void accept_threadsafe();
   void timer_handle_cancelled() noexcept { ++timer_cancelled_count_; }
   void run_until_done(const AnyFuture& future, bool new_task);
 
-  void add_callback(int fd, unsigned event, Ref<HandleState> handle);
-  bool remove_callback(int fd, unsigned event);
-  void forget_callbacks(int fd) noexcept;
-  std::span<char> read_buffer(std::size_t size);
+  Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
+  bool remove_io_handle(int fd, unsigned event);
+  void cancel_io_handles(IoHandles& handles) noexcept;
   void make_self_pipe();
   void close_self_pipe() noexcept;
   void read_from_self();
-  Coroutine<void> wait_until_ready(int fd, unsigned event);
-  void check_socket(int fd) const;
-  Executor& default_executor();
-  void expect(WorkItem& item, Ref<PendingHandle> completion);
-  void add_signal_handle(int signum, Ref<HandleState> handle);
-  void handle_signals();
-  bool signal_is_pending(int signum) const noexcept;
-  void end_pending();
-
-  bool watched() const noexcept { return !instruments_.empty(); }
-  // event(instrument) for each instrument.
-  template <class Event> void tell(const Event& event) noexcept {
-    if (watched()) [[unlikely]]
-      tell_each(event);
-  }
-  void tell_each(const std::function<void(Instrument&)>& event) noexcept;
-  void tell_scheduled(const Ref<HandleState>& handle) noexcept;
-  void remove_failed(Instrument& instrument, std::exception_ptr error) noexcept;
+  void end_pending() noexcept;
 
   std::unique_ptr<selectors::BaseSelector> selector_;
   Ref<LoopAnchor> anchor_;
 
   // What run_once works on.
-  HandleQueue ready_;
+  std::vector<Ref<HandleState>> ready_;
+  std::size_t listed_ = 0;            // at least as many as can be woken: each has a place in ready_, see make_room
   std::vector<Scheduled> scheduled_;  // a heap, as heapq makes it
   std::size_t timer_cancelled_count_ = 0;
-  std::unordered_map<int, Callbacks> callbacks_;
+  std::unordered_map<int, IoHandles> io_handles_;  // by descriptor; an entry stays, so that a selector's data is valid
   bool stopping_ = false;
   bool closed_ = false;
   bool debug_ = false;
   TaskState* current_task_ = nullptr;
-  std::vector<Instrument*> instruments_;
-  HandleState* running_ = nullptr;  // while there are instruments: what runs
-  bool telling_ = false;            // an instrument is at work
+  std::unique_ptr<LoopObserver> observer_;
+  HandleState* running_ = nullptr;  // while there is an observer: what runs
   ExceptionHandler exception_handler_;
-  std::map<int, Ref<HandleState>> signal_handlers_;
 
   // What must end with the loop: tasks that are not done, and callbacks of futures that are not done.
   LinkedList<PendingHandle> pending_tasks_, pending_callbacks_;
 
-  std::unordered_map<int, SelectorTransport*> transports_;
-  std::vector<char> read_buffer_;  // of all transports: what is read is handed on at once
-  std::unique_ptr<Executor> default_executor_;
-  bool executor_shutdown_called_ = false;
-
   std::shared_ptr<ThreadsafeCalls> threadsafe_;
   std::atomic<std::thread::id> thread_id_{};  // who runs the loop
+  std::unique_ptr<LoopWorld> world_;
 };
 
-template <class F, class... Args> Handle EventLoop::call_soon(F&& f, Args&&... args) {
-  check_closed();
-  if (debug_) check_thread();
-  Ref<HandleState> handle = make_handle(std::forward<F>(f), std::forward<Args>(args)...);
-  add_ready(handle);
-  return Handle(std::move(handle));
+inline EventLoop& LoopAnchor::get_loop() const {
+  if (!loop) EventLoop::throw_closed();
+  return *loop;
 }
 
-template <class F, class... Args> TimerHandle EventLoop::call_at(double when, F&& f, Args&&... args) {
-  check_closed();
-  if (debug_) check_thread();
-  if (std::isnan(when)) throw ValueError("Invalid delay: NaN (not a number)");
-  Ref<TimerHandleState> handle = make_handle<TimerHandleState>(std::forward<F>(f), std::forward<Args>(args)...);
-  schedule(when, handle);
-  return TimerHandle(std::move(handle));
-}
-
-template <class F, class... Args> void EventLoop::call_soon_threadsafe(F&& f, Args&&... args) {
-  add_threadsafe(make_handle(std::forward<F>(f), std::forward<Args>(args)...));
-}
+inline EventLoop& AbstractEventLoop::self() noexcept { return static_cast<EventLoop&>(*this); }
 
 }  // namespace asyncio

@@ -1,8 +1,7 @@
 #include "loop/events.hpp"
 
-#include <cxxabi.h>
+#include <pthread.h>
 
-#include <cstdlib>
 #include <sstream>
 #include <thread>
 
@@ -14,29 +13,17 @@ namespace {
 constinit thread_local EventLoop* running_loop = nullptr;
 constinit thread_local EventLoop* current_loop = nullptr;  // set_event_loop's
 constinit thread_local bool set_called = false;
-const std::thread::id main_thread = std::this_thread::get_id();  // static initialisation happens in it
+std::thread::id main_thread = std::this_thread::get_id();  // static initialisation happens in it
+
+// In the child of a fork() no loop runs, and the thread that called it is the main one. asyncio: events.on_fork
+void on_fork() {
+  running_loop = current_loop = nullptr;
+  set_called = false;
+  main_thread = std::this_thread::get_id();
+}
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, on_fork);
 
 }  // namespace
-
-std::string demangle(const char* name) {
-  int status = 0;
-  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
-  return status == 0 ? text.get() : name;
-}
-
-std::string describe(const std::exception_ptr& exception) {
-  if (!exception) return "";
-  std::string what;
-  try {
-    std::rethrow_exception(exception);
-  } catch (const std::exception& error) {
-    what = error.what();
-  } catch (const BaseException& error) {
-    what = error.what();
-  } catch (...) {}
-  const std::string type = demangle(exception.__cxa_exception_type()->name());
-  return what.empty() ? type : type + ": " + what;
-}
 
 void HandleState::cancel_callback() noexcept {
   cancelled_ = true;
@@ -62,8 +49,8 @@ void HandleState::run(EventLoop& loop) {
 
 // Apart from run, whose frame it would make larger.
 void HandleState::report_exception(EventLoop& loop) {
-  const std::string message = "Exception in callback " + repr();
-  loop.call_exception_handler({message, std::current_exception(), {}, Handle(Ref<HandleState>(this))});
+  const std::exception_ptr exception = caught_exception();
+  loop.call_exception_handler({"Exception in callback " + repr(), exception, {}, Handle(Ref<HandleState>(this))});
 }
 
 void TimerHandleState::cancel_callback() noexcept {

@@ -1,26 +1,35 @@
-// Handles, the queue they stand in, and which loop runs in this thread. Upstream counterpart:
-// Lib/asyncio/events.py.
+// Handles, what a loop offers, and which loop runs in this thread. Upstream counterpart: Lib/asyncio/events.py.
 #pragma once
 
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <typeinfo>
 #include <utility>
+#include <vector>
 
 #include "loop/python/builtins.hpp"
 #include "loop/python/contextvars.hpp"
 #include "loop/python/linked_list.hpp"
 #include "loop/python/memory.hpp"
+#include "loop/python/sockets.hpp"
 
 namespace asyncio {
 
 class AnyFuture;
-class EventLoop;
-class FutureState;                          // future/futures.hpp
+class EventLoop;    // loop/base_events.hpp
+class FutureState;  // future/futures.hpp
+class Server;       // task/io/servers.hpp
+class Executor;     // loop/python/executors.hpp
+class Transport;    // loop/io/transports.hpp
+class DatagramTransport;
+struct Instrument;                          // loop/debug/instruments.hpp
 template <class T = void> class Future;     // future/futures.hpp
 template <class T = void> class Task;       // task/tasks.hpp
 template <class T = void> class Coroutine;  // task/coroutines.hpp
@@ -28,122 +37,70 @@ template <class T = void> class Coroutine;  // task/coroutines.hpp
 /// Which callback remove_done_callback() removes. Ids are never used twice.
 enum class CallbackId : std::uint64_t {};
 
-/// A scheduled callback, the object: a node of the ready queue, with the callable inside in the subclass that
-/// CallbackHandle makes. A task is one, too (its next step). asyncio: events.Handle
+/// A scheduled callback, the object, with the callable inside in the subclass that CallbackHandle makes. A task is one,
+/// too: the handle of its next step. asyncio: events.Handle
 class HandleState : public Counted {
  public:
-  /// Drops the callback and its arguments now, or, when it is running, after it returned.
+  /// Drops the callback and its arguments now, or, while it is running, when it has returned.
   /// asyncio: events.Handle.cancel
   virtual void cancel_callback() noexcept;
   bool cancelled() const noexcept { return cancelled_; }
+
+  /// It is called more than once: its callable is not dropped after the first call.
+  void set_repeats() noexcept { repeats_ = true; }
 
   /// Calls the callback. What it throws goes to the loop's exception handler; only KeyboardInterrupt and
   /// SystemExit come out. asyncio: events.Handle._run
   void run(EventLoop& loop);
 
-  /// What to call the callback in a message.
+  /// What to call the callback in a message. asyncio: events.Handle.__repr__
   virtual std::string repr() const = 0;
 
  protected:
   virtual void callback() = 0;
   virtual void drop_callback() noexcept {}
-  /// Nobody refers to it as a handle any more. (A task has references of the other kind, too.)
-  virtual void released() noexcept { delete this; }
-  void unreferenced() noexcept override { released(); }
+  /// The last reference to it as a handle is gone. (A task has references as a future, too.)
+  virtual void unreferenced_as_handle() noexcept { delete this; }
+  void unreferenced() noexcept override { unreferenced_as_handle(); }
 
   // The flags stand first: they fit behind the reference count.
   bool cancelled_ : 1 = false;
   bool running_ : 1 = false;
   bool repeats_ : 1 = false;    // called more than once: a reader, a writer, a signal handler, a task
-  bool dropped_ : 1 = false;    // the callback was destroyed
-  bool queued_ : 1 = false;     // stands in a HandleQueue
   bool scheduled_ : 1 = false;  // a timer that stands in the loop's heap
   Ref<ContextState> context_ = copy_current_context();  // in which the callback runs
 
  private:
-  friend class HandleQueue;
   friend class EventLoop;
   void report_exception(EventLoop& loop);
-
-  HandleState* next_ = nullptr;  // the link of the one HandleQueue it stands in
-};
-
-/// First in, first out, linked through the handles themselves: queueing allocates nothing. Each one counts as
-/// a reference. The loop's ready callbacks and a future's done callbacks stand in such a queue.
-class HandleQueue {
- public:
-  HandleQueue() = default;
-  HandleQueue(HandleQueue&& other) noexcept : last_(std::exchange(other.last_, nullptr)) {}
-  HandleQueue& operator=(HandleQueue&& other) noexcept {
-    std::swap(last_, other.last_);
-    return *this;
-  }
-  ~HandleQueue() { clear(); }
-
-  bool empty() const noexcept { return last_ == nullptr; }
-  HandleState* first() const noexcept { return last_ ? last_->next_ : nullptr; }
-  HandleState* last() const noexcept { return last_; }
-  HandleState* next(const HandleState* handle) const noexcept { return handle == last_ ? nullptr : handle->next_; }
-  static bool queued(const HandleState* handle) noexcept { return handle->queued_; }
-
-  void push_back(Ref<HandleState> handle) noexcept {
-    HandleState* node = handle.detach();
-    node->queued_ = true;
-    node->next_ = last_ ? std::exchange(last_->next_, node) : node;
-    last_ = node;
-  }
-  Ref<HandleState> pop_front() noexcept {
-    HandleState* node = last_->next_;
-    node == last_ ? last_ = nullptr : last_->next_ = node->next_;
-    node->queued_ = false;
-    return Ref<HandleState>::adopt(node);
-  }
-  /// Takes out, in order, the handles that the predicate matches.
-  template <class Predicate> HandleQueue extract_if(Predicate matches) {
-    HandleQueue all(std::move(*this)), extracted;
-    while (!all.empty()) {
-      Ref<HandleState> handle = all.pop_front();
-      (matches(*handle) ? extracted : *this).push_back(std::move(handle));
-    }
-    return extracted;
-  }
-  std::size_t size() const noexcept {  // counts them
-    std::size_t n = 0;
-    for (const HandleState* handle = first(); handle; handle = next(handle)) ++n;
-    return n;
-  }
-  void clear() noexcept {
-    while (!empty()) pop_front();
-  }
-
- private:
-  HandleState* last_ = nullptr;  // its next_ is the first: a ring, so that every future has one pointer only
 };
 
 /// A timer, the object. asyncio: events.TimerHandle
 class TimerHandleState : public HandleState {
  public:
+  TimerHandleState(double when, EventLoop& loop) noexcept : when_(when), loop_(&loop) {}
   double when() const noexcept { return when_; }
-  /// Also tells the loop that one more of its timers is dead. asyncio: events.TimerHandle.cancel
+  /// Also tells the loop that one more of its timers is cancelled. asyncio: events.TimerHandle.cancel
   void cancel_callback() noexcept override;
 
  private:
   friend class EventLoop;
-  double when_ = 0;
-  EventLoop* loop_ = nullptr;  // used while scheduled_ only: a closing loop unschedules its timers
+  double when_;
+  EventLoop* loop_;  // used while scheduled_ only: a loop that closes takes its timers out of the heap
 };
 
-/// A handle that may wait for ever, so that the loop must be able to end it: a task, a future's done
-/// callback. Whoever waits for something that holds the waiter is a cycle of references, which upstream
-/// leaves to the garbage collector. Here a loop knows them all, in an intrusive list, and ends them when it
-/// closes.
+/// A handle that may wait for ever: a task, or the done callback of a future. If what it waits for holds the waiter,
+/// the two are a cycle of references, which upstream leaves to the garbage collector. Here the loop lists them all and
+/// ends them when it closes.
 class PendingHandle : public HandleState, public Link {
  public:
+  /// Which done callback it is; that of no other if it is a task.
+  virtual CallbackId id() const noexcept { return CallbackId{}; }
   /// What it waits for is done.
   virtual void future_done(const AnyFuture&) noexcept {}
   /// The task that waits through it, if one is known.
   virtual AnyFuture awaiter() const noexcept;
-  /// The loop is closed: give up, releasing whatever is held.
+  /// The loop is closed: releases whatever it holds.
   virtual void end_with_loop() noexcept;
 };
 
@@ -151,31 +108,31 @@ class PendingHandle : public HandleState, public Link {
 /// lvalues.
 template <class Base, class F, class... Args> class CallbackHandle final : public Base {
  public:
-  template <class... Values> explicit CallbackHandle(Values&&... values) : bound_(std::forward<Values>(values)...) {}
-  ~CallbackHandle() override { drop_callback(); }
+  template <class Bound, class... BaseArgs> explicit CallbackHandle(Bound&& bound, BaseArgs&&... base)
+      : Base(std::forward<BaseArgs>(base)...), bound_(std::in_place, std::forward<Bound>(bound)) {}
   std::string repr() const override { return "<Handle " + demangle(typeid(F).name()) + ">"; }
 
  private:
   void callback() override {
-    std::apply([](F& f, Args&... args) { static_cast<void>(std::invoke(f, args...)); }, bound_);
+    std::apply([](F& f, Args&... args) { static_cast<void>(std::invoke(f, args...)); }, *bound_);
   }
-  void drop_callback() noexcept override {
-    if (this->dropped_) return;
-    this->dropped_ = true;
-    std::destroy_at(&bound_);
-  }
+  void drop_callback() noexcept override { bound_.reset(); }
   void unreferenced() noexcept override { delete this; }  // here the type is known: one virtual call, not three
 
-  union {
-    std::tuple<F, Args...> bound_;
-  };
+  std::optional<std::tuple<F, Args...>> bound_;
 };
 
-template <class Base = HandleState, class F, class... Args> Ref<Base> make_handle(F&& f, Args&&... args) {
+/// Base is what a handle is made of, `bound` a tuple of references to the callable and its arguments.
+template <class Base, class F, class... Args, class... BaseArgs>
+Ref<Base> make_bound_handle(std::tuple<F, Args...> bound, BaseArgs&&... base) {
   using Callback = CallbackHandle<Base, std::decay_t<F>, std::decay_t<Args>...>;
   static_assert(std::is_invocable_v<std::decay_t<F>&, std::decay_t<Args>&...>,
                 "this callback cannot be called with these arguments: they are stored by value and passed as lvalues");
-  return Ref<Base>(new Callback(std::forward<F>(f), std::forward<Args>(args)...));
+  return Ref<Base>(new Callback(std::move(bound), std::forward<BaseArgs>(base)...));
+}
+
+template <class Base = HandleState, class F, class... Args> Ref<Base> make_handle(F&& f, Args&&... args) {
+  return make_bound_handle<Base>(std::forward_as_tuple(std::forward<F>(f), std::forward<Args>(args)...));
 }
 
 /// What call_soon returns: a reference to a scheduled callback, or null. Cheap to copy, == is identity. It
@@ -250,6 +207,111 @@ struct ExceptionContext {
 
 /// Writes it to std::cerr.
 void log_error(const ExceptionContext& context);
+/// The same where no memory is left to say more.
+void log_without_memory(const char* message) noexcept;
+
+/// What a loop offers beyond the kernel, as upstream's abstract class lists it: each method is defined in the room that
+/// has the types, and is missing where the kernel stands alone. Programs call them on an EventLoop, which is the only
+/// subclass. asyncio: events.AbstractEventLoop
+class AbstractEventLoop {
+ public:
+  // Sockets, defined in task/io/sock.cpp: each tries first, then waits; a cancelled one has lost nothing. In debug mode
+  // ValueError for a descriptor that blocks; RuntimeError when it must wait for one that a transport owns. OSError from the kernel.
+
+  /// At most n bytes; none at the end. asyncio: selector_events.BaseSelectorEventLoop.sock_recv
+  Coroutine<std::string> sock_recv(int fd, std::size_t n);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recv_into
+  Coroutine<std::size_t> sock_recv_into(int fd, std::span<char> buffer);
+  /// The bytes must outlive the await. asyncio: selector_events.BaseSelectorEventLoop.sock_sendall
+  Coroutine<void> sock_sendall(int fd, std::string_view data);
+  /// The new descriptor does not block, and is the caller's. asyncio: selector_events.BaseSelectorEventLoop.sock_accept
+  Coroutine<std::pair<int, SocketAddress>> sock_accept(int fd);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_connect
+  Coroutine<void> sock_connect(int fd, SocketAddress address);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recvfrom
+  Coroutine<std::pair<std::string, SocketAddress>> sock_recvfrom(int fd, std::size_t n);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_recvfrom_into
+  Coroutine<std::pair<std::size_t, SocketAddress>> sock_recvfrom_into(int fd, std::span<char> buffer);
+  /// asyncio: selector_events.BaseSelectorEventLoop.sock_sendto
+  Coroutine<std::size_t> sock_sendto(int fd, std::string_view data, SocketAddress address);
+  /// Up to `count` bytes of a regular file from `offset` on, until its end; returns how many were sent.
+  /// asyncio: base_events.BaseEventLoop.sock_sendfile
+  Coroutine<std::size_t> sock_sendfile(int fd, int file, std::size_t offset = 0,
+                                       std::optional<std::size_t> count = std::nullopt);
+
+  // Connections, defined in task/io/servers.hpp. A factory is called once for each: () -> std::shared_ptr<P>.
+
+  /// Connects to the first address of the host that answers, and gives (transport, protocol). OSError of the last one, or
+  /// of all. asyncio: base_events.BaseEventLoop.create_connection
+  template <class Factory>
+  auto create_connection(Factory factory, std::string host, int port, ConnectionOptions options = {})
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+  /// A listening socket for every address of the host, "" being all interfaces; port 0 lets the kernel choose one.
+  /// asyncio: base_events.BaseEventLoop.create_server
+  template <class Factory>
+  Coroutine<Server> create_server(Factory factory, std::string host, int port, ServerOptions options = {});
+  /// asyncio: base_events.BaseEventLoop.create_datagram_endpoint
+  template <class Factory> auto create_datagram_endpoint(Factory factory, std::optional<SocketAddress> local_addr,
+                                                         std::optional<SocketAddress> remote_addr = {})
+      -> Coroutine<std::pair<std::shared_ptr<DatagramTransport>, std::invoke_result_t<Factory&>>>;
+  /// asyncio: unix_events._UnixSelectorEventLoop.create_unix_connection
+  template <class Factory> auto create_unix_connection(Factory factory, std::string path)
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+  /// Replaces a socket file that is there, and removes its own when it closes.
+  /// asyncio: unix_events._UnixSelectorEventLoop.create_unix_server
+  template <class Factory>
+  Coroutine<Server> create_unix_server(Factory factory, std::string path, ServerOptions options = {});
+  /// The transport owns the descriptor of a pipe, socket or character device; ValueError for another, which stays the
+  /// caller's. asyncio: base_events.BaseEventLoop.connect_read_pipe
+  template <class Factory> auto connect_read_pipe(Factory factory, int fd)
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+  /// asyncio: base_events.BaseEventLoop.connect_write_pipe
+  template <class Factory> auto connect_write_pipe(Factory factory, int fd)
+      -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>>;
+
+  // Threads and processes, defined in task/io/threads.hpp.
+
+  /// f(args...) is called in a thread of the executor, or in a process of it; nullptr: the loop's own thread pool. Who
+  /// cancels the future keeps it from running, if it did not start. asyncio: base_events.BaseEventLoop.run_in_executor
+  template <class F, class... Args> auto run_in_executor(Executor* executor, F&& f, Args&&... args)
+      -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>>;
+  /// What nullptr stands for from now on. asyncio: base_events.BaseEventLoop.set_default_executor
+  void set_default_executor(std::unique_ptr<Executor> executor);
+  /// Waits until its threads have ended; run() does so. asyncio: base_events.BaseEventLoop.shutdown_default_executor
+  Coroutine<void> shutdown_default_executor();
+  /// Numeric addresses at once, names in a thread. OSError in the resolver's words.
+  /// asyncio: base_events.BaseEventLoop.getaddrinfo
+  Coroutine<std::vector<SocketAddress>> getaddrinfo(std::string host, std::string service);
+
+  // Signals, defined in loop/io/unix_events.cpp.
+
+  /// f(args...) is called by the loop after the signal arrived, at least once however full the machine's
+  /// queues are. ValueError for a number that is no signal, RuntimeError outside the main thread or if it
+  /// cannot be caught. asyncio: unix_events._UnixSelectorEventLoop.add_signal_handler
+  template <class F, class... Args> void add_signal_handler(int signum, F&& f, Args&&... args) {
+    add_signal_handle(signum, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
+  }
+  /// Back to the default action; false if there was no handler.
+  /// asyncio: unix_events._UnixSelectorEventLoop.remove_signal_handler
+  bool remove_signal_handler(int signum);
+
+  // Instruments, defined in loop/debug/instruments.cpp.
+
+  /// It is told what the loop does, from now on, until it is removed or destroyed. No effect if it is added already;
+  /// ValueError if it watches another loop. Like trio.lowlevel.add_instrument
+  void add_instrument(Instrument& instrument);
+  /// KeyError if it does not watch this loop. Like trio.lowlevel.remove_instrument
+  void remove_instrument(Instrument& instrument);
+
+ protected:
+  AbstractEventLoop() = default;
+  ~AbstractEventLoop() = default;
+
+ private:
+  EventLoop& self() noexcept;
+  void add_signal_handle(int signum, Ref<HandleState> handle);
+  Coroutine<void> wait_until_ready(int fd, unsigned event);
+};
 
 /// The loop that runs in this thread; RuntimeError "no running event loop". asyncio: events.get_running_loop
 EventLoop& get_running_loop();

@@ -64,7 +64,7 @@ bool CoroutineBase::send(Frame*& innermost) {
     innermost->handle.resume();
     if (innermost->handle.done()) {
       if (innermost == &outermost) break;
-      innermost = innermost->awaited_by;
+      innermost = innermost->caller;
     } else if (innermost->cr_await) {
       innermost = innermost->cr_await->frame_;
     } else {
@@ -80,7 +80,7 @@ bool CoroutineBase::send(Frame*& innermost) {
 // The innermost frame first, so that a chain of any depth is destroyed without recursion.
 void CoroutineBase::destroy_chain() noexcept {
   for (Frame* frame = innermost(); frame;) {
-    Frame* outer = frame == frame_ ? nullptr : frame->awaited_by;
+    Frame* outer = frame == frame_ ? nullptr : frame->caller;
     if (outer) outer->cr_await->frame_ = nullptr;
     frame->handle.destroy();
     frame = outer;

@@ -20,7 +20,7 @@ std::string function_name(const std::source_location& where);
 /// The record of one coroutine frame, at the head of its promise. asyncio: genobject.c PyCoroObject
 struct Frame {
   std::coroutine_handle<> handle{};
-  Frame* awaited_by = nullptr;        // the frame to resume when this one has returned
+  Frame* caller = nullptr;            // the frame that awaits this one: to resume when this one has returned
   CoroutineBase* cr_await = nullptr;  // the coroutine this one awaits: upstream's name
   FutureState* yielded = nullptr;     // the future this one awaits; null: a bare yield
   std::exception_ptr exception{};     // what to throw at the await; at the end, what came out of the body
@@ -89,7 +89,7 @@ template <class T> class CoroutineAwaiter {
   CoroutineAwaiter(Frame& awaiting, CoroutineBase& coroutine) : awaiting_(awaiting), child_(coroutine.take()) {}
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) noexcept {
-    child_.frame()->awaited_by = &awaiting_;
+    child_.frame()->caller = &awaiting_;
     awaiting_.cr_await = &child_;
   }
   T await_resume();
@@ -99,16 +99,19 @@ template <class T> class CoroutineAwaiter {
   CoroutineBase child_;
 };
 
-/// How `co_await future` works: the future is yielded to the driver. An rvalue's result is moved out when it
-/// cannot be copied or when nobody else holds the future. asyncio: futures.Future.__await__
+/// How `co_await future` works: the six lines of upstream's method are three members here. An rvalue's result is moved
+/// out when it cannot be copied or when nobody else holds the future. asyncio: futures.Future.__await__
 template <class T, bool IsRvalue> class FutureAwaiter {
   static_assert(IsRvalue || std::is_void_v<T> || copyable<T>,
                 "this result can only be moved: write co_await std::move(future)");
 
  public:
   FutureAwaiter(Frame& awaiting, Future<T> future) noexcept : awaiting_(awaiting), future_(std::move(future)) {}
+  /// if not self.done():
   bool await_ready() const { return future_.done(); }
+  /// ... yield self: the task gets it from send().
   void await_suspend(std::coroutine_handle<>) noexcept { awaiting_.yielded = future_.state(); }
+  /// When it is resumed: what the task threw in, else if not self.done(): raise; return self.result().
   T await_resume() {
     awaiting_.rethrow_thrown();
     if (!future_.done()) throw RuntimeError("await wasn't used with future");
@@ -161,7 +164,7 @@ class PromiseBase : public Frame {
 
   BareYieldAwaiter initial_suspend() noexcept { return BareYieldAwaiter(*this); }
   std::suspend_always final_suspend() noexcept { return {}; }
-  void unhandled_exception() noexcept { exception = std::current_exception(); }
+  void unhandled_exception() { exception = caught_exception(); }
 
   template <class Awaitable>
   auto await_transform(Awaitable&& awaitable, std::source_location at = std::source_location::current()) {
@@ -186,7 +189,7 @@ template <class T> class Promise final : public PromiseBase {
   template <class U = T> void return_value(U&& value) requires std::is_constructible_v<T, U> {
     value_.emplace(std::forward<U>(value));
   }
-  T take_result() {
+  T result() {
     if (exception) std::rethrow_exception(exception);
     return std::move(*value_);
   }
@@ -200,7 +203,7 @@ template <> class Promise<void> final : public PromiseBase {
   explicit Promise(std::source_location at = std::source_location::current()) { where = at; }
   Coroutine<void> get_return_object() noexcept;
   void return_void() noexcept {}
-  void take_result() {
+  void result() {
     if (exception) std::rethrow_exception(exception);
   }
 };
@@ -225,7 +228,7 @@ template <class T> class [[nodiscard]] Coroutine : public CoroutineBase {
   /// What the body returned, moved out, or threw; InvalidStateError if it has not ended.
   T result() {
     if (!frame() || !done()) throw InvalidStateError("the coroutine has not returned yet");
-    return static_cast<promise_type*>(frame())->take_result();
+    return static_cast<promise_type*>(frame())->result();
   }
 };
 
@@ -236,7 +239,7 @@ inline Coroutine<void> Promise<void>::get_return_object() noexcept {
 
 template <class T> T CoroutineAwaiter<T>::await_resume() {
   awaiting_.cr_await = nullptr;
-  return static_cast<Promise<T>*>(child_.frame())->take_result();
+  return static_cast<Promise<T>*>(child_.frame())->result();
 }
 
 }  // namespace asyncio

@@ -1,7 +1,5 @@
 #include "task/runners.hpp"
 
-#include <signal.h>
-
 #include <vector>
 
 namespace asyncio {
@@ -30,11 +28,6 @@ void cancel_all_tasks(EventLoop& loop) {
     loop.call_exception_handler(
         {"unhandled exception during asyncio.run() shutdown", task.exception(), task, Handle()});
   }
-}
-
-bool sigint_has_its_default_action() noexcept {
-  struct sigaction action;
-  return ::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
 }
 
 }  // namespace
@@ -75,21 +68,19 @@ void Runner::lazy_init() {
 }
 
 void Runner::run_task(const AnyTask& task) {
-  Ref<HandleState> handler;
-  if (in_main_thread() && sigint_has_its_default_action()) {
-    handler = make_handle([this, task] { on_sigint(task); });
-    loop_->add_signal_handle(SIGINT, handler);
-  }
-  const auto ours = [&] {  // main may have put its own in its place
-    const auto current = loop_->signal_handlers_.find(SIGINT);
-    return handler && current != loop_->signal_handlers_.end() && current->second == handler;
-  };
-  const Finally restore([&] {
-    if (ours()) loop_->remove_signal_handler(SIGINT);
-  });
+  LoopWorld* world = loop_->world();
+  const Ref<HandleState> handler = make_handle([this, task] { on_sigint(task); });
+  const bool handles_sigint = world && world->add_interrupt_handler(handler);
   interrupt_count_ = 0;
-  loop_->run_until_done(task, true);
-  if (interrupt_count_ == 0 && ours() && loop_->signal_is_pending(SIGINT)) on_sigint(task);  // in main's last step
+  int arrived = 0;
+  {
+    const Finally restore([&] {
+      if (handles_sigint) arrived = world->remove_interrupt_handler(handler);
+      handler->cancel_callback();
+    });
+    loop_->run_until_done(task, true);
+  }
+  if (interrupt_count_ == 0 && arrived > 0) on_sigint(task);  // in main's last step
   if (task.cancelled() && interrupt_count_ > 0 && task.uncancel() == 0) throw KeyboardInterrupt();
 }
 
@@ -111,7 +102,7 @@ void Runner::close() {
     loop_.reset();
   });
   cancel_all_tasks(*loop_);
-  if (loop_->default_executor_) loop_->run_until_complete(loop_->shutdown_default_executor());
+  if (loop_->world()) loop_->run_until_complete(loop_->world()->shutdown());
 }
 
 }  // namespace asyncio

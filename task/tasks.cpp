@@ -2,8 +2,6 @@
 
 #include <atomic>
 
-#include "loop/debug/instruments.hpp"
-
 namespace asyncio {
 namespace {
 
@@ -17,41 +15,41 @@ std::uint64_t task_name_counter() noexcept {
 
 void TaskState::start(TaskOptions options) {
   EventLoop& loop = get_loop();
-  loop.check_closed();
+  loop.check_usable();
   if (options.name.empty()) {
     number_ = task_name_counter();
   } else {
     set_name(std::string(options.name));
   }
   if (options.context) context_ = options.context->state();
-  loop.pending_tasks_.push_back(*this);
+  loop.add_pending(loop.pending_tasks_, *this);
   incref();
-  loop.tell([&](Instrument& instrument) { instrument.task_created(AnyTask(this), AnyTask::current(loop)); });
+  if (loop.observer_) loop.observer_->task_created(AnyTask(this), AnyTask::current(loop));
   if (options.eager_start && loop.is_running()) {
     const EnterContext entered(context_);
     step_as_current_task(nullptr);  // asyncio: tasks.Task.__eager_start
   } else {
-    loop.call_soon_handle(next_step());
+    loop.wake(next_step());
   }
 }
 
 // This task as a handle; while there is one, the task has a reference.
-Ref<HandleState> TaskState::next_step() noexcept {
+Ref<PendingHandle> TaskState::next_step() noexcept {
   if (HandleState::references() == 0) incref();
-  return Ref<HandleState>(this);
+  return Ref<PendingHandle>(this);
 }
 
+// Upstream's lines, for the task at the end of a chain of tasks that wait for one another: each passes the call on.
 bool TaskState::cancel(std::string message) {
   if (done()) return FutureState::cancel();
-  // A task that waits for a task passes the call on: a loop, for the chain may be long.
   TaskState* task = last_waiting_task();
   for (TaskState* passed = this; passed != task; passed = passed->waiting_for_task()) ++passed->num_cancels_requested_;
   ++task->num_cancels_requested_;
-  // If that works it stays the fut_waiter_: it may swallow the cancellation, and have to be cancelled again.
+  // It stays the fut_waiter_: a future may swallow the cancellation, and have to be cancelled again.
   if (task->fut_waiter_ && task->fut_waiter_.cancel(message)) return true;
   // The next step is scheduled already: it will throw.
   task->must_cancel_ = true;
-  task->cancel_message_ = message.empty() ? nullptr : std::make_exception_ptr(CancelledError(std::move(message)));
+  task->set_cancel_message(std::move(message));
   return true;
 }
 
@@ -80,17 +78,20 @@ void TaskState::check_settable(const char* method) const {
   throw RuntimeError(std::string("Task does not support ") + method + " operation");
 }
 
-// The current task of a loop while it takes a step. asyncio: tasks._enter_task, tasks._leave_task
+// asyncio: tasks._enter_task, tasks._leave_task
 void TaskState::step_as_current_task(const std::exception_ptr& exception) {
   EventLoop& loop = get_loop();
   TaskState* previous = std::exchange(loop.current_task_, this);
   const Finally leave([&] { loop.current_task_ = previous; });
-  loop.tell([this](Instrument& instrument) { instrument.task_step(AnyTask(this)); });
+  if (loop.observer_) loop.observer_->task_step(AnyTask(this));
   step_run_and_handle_result(exception);
 }
 
+// What the loop calls: the next step, after a future or after a bare yield.
+void TaskState::callback() { fut_waiter_ ? wakeup(*fut_waiter_.state()) : step(nullptr); }
+
 // asyncio: tasks.Task.__wakeup
-void TaskState::callback() { step(fut_waiter_ ? fut_waiter_.state()->outcome() : nullptr); }
+void TaskState::wakeup(FutureState& future) { step(future.outcome()); }
 
 // asyncio: tasks.Task.__step
 void TaskState::step(std::exception_ptr exception) {
@@ -103,76 +104,58 @@ void TaskState::step(std::exception_ptr exception) {
   step_as_current_task(exception);
 }
 
+// Upstream's try and its except clauses. StopIteration, the return, is a false `yielded` here.
 // asyncio: tasks.Task.__step_run_and_handle_result
 void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) {
-  bool yielded = false;
   try {
-    yielded = exception ? coro_.throw_(exception, innermost_) : coro_.send(innermost_);
-    if (!yielded && must_cancel_) {
+    const bool yielded = exception ? coro_.throw_(exception, innermost_) : coro_.send(innermost_);
+    if (yielded) return handle_yield(innermost_->yielded);
+    if (must_cancel_) {
       must_cancel_ = false;  // cancelled right before the coroutine returned
-      FutureState::cancel();
-    } else if (!yielded) {
-      take_result();
+      FutureState::cancel(cancel_message());
+    } else {
+      set_result_of_coroutine();
     }
   } catch (const CancelledError&) {
     exception_ = std::current_exception();
-    cancel_message_ = nullptr;
     FutureState::cancel();
   } catch (const Exit&) {
     FutureState::set_exception(std::current_exception());
     end();
     throw;
   } catch (...) {
-    FutureState::set_exception(std::current_exception());
+    FutureState::set_exception(caught_exception());
   }
-  if (yielded) {
-    handle_yield(innermost_->yielded);
-  } else {
-    end();
-  }
+  end();
 }
 
+// Its else clause: the coroutine has yielded a future, or nothing, and is suspended.
 void TaskState::handle_yield(FutureState* future) {
   EventLoop& loop = get_loop();
   if (future && !future->is_of(loop)) {
     return step_soon_with_error(repr() + " got Future " + future->repr() + " attached to a different loop");
   }
   if (future == this) return step_soon_with_error("Task cannot await on itself: " + repr());
-  loop.tell([&](Instrument& instrument) { instrument.task_waits(AnyTask(this), AnyFuture(future)); });
-  if (!future) return loop.call_soon_handle(next_step());  // a bare yield gives up one iteration
+  if (loop.observer_) loop.observer_->task_waits(AnyTask(this), AnyFuture(future));
+  if (!future) return loop.wake(next_step());  // a bare yield gives up one iteration
   future->add_waiter(next_step());
   fut_waiter_ = AnyFuture(future);
   if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
 }
 
-std::exception_ptr TaskState::make_cancelled_error() {
-  return cancelled() && exception_ ? std::exchange(exception_, nullptr) : cancelled_error();
-}
-
-std::exception_ptr TaskState::cancelled_error() const {
-  return cancel_message_ ? cancel_message_ : std::make_exception_ptr(CancelledError());
-}
-
 void TaskState::future_done(const AnyFuture& future) noexcept {
-  get_loop().tell([&](Instrument& instrument) { instrument.task_woken(AnyTask(this), future); });
-}
-
-std::string TaskState::cancel_message() const {
-  try {
-    std::rethrow_exception(cancelled_error());
-  } catch (const CancelledError& error) {
-    return error.what();
-  }
+  LoopObserver* observer = get_loop().observer();
+  if (observer) observer->task_woken(AnyTask(this), future);
 }
 
 void TaskState::step_soon_with_error(const std::string& message) {
   innermost_->exception = std::make_exception_ptr(RuntimeError(message));
-  get_loop().call_soon_handle(next_step());
+  get_loop().wake(next_step());
 }
 
 // Done: the frame, and with it the arguments, is destroyed; who still holds the task finds its outcome.
 void TaskState::end() noexcept {
-  get_loop().tell([this](Instrument& instrument) { instrument.task_done(AnyTask(this)); });
+  if (LoopObserver* observer = get_loop().observer()) observer->task_done(AnyTask(this));
   unlink();
   coro_ = CoroutineBase();
   decref();
@@ -183,7 +166,7 @@ void TaskState::end_with_loop() noexcept {
   const Ref<TaskState> self(this);
   if (log_destroy_pending_) report("Task was destroyed but it is pending!", nullptr);
   fut_waiter_ = AnyFuture();
-  abandon();
+  FutureState::end_with_loop();
   end();
 }
 

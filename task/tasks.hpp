@@ -49,10 +49,8 @@ class TaskState : public FutureState, public PendingHandle {
   /// asyncio: tasks.Task.print_stack
   void print_stack(std::ostream& os) const;
   AnyFuture awaiter() const noexcept override { return AnyFuture(const_cast<TaskState*>(this)); }
-
-  /// The CancelledError that ended the coroutine, to the first who asks.
-  std::exception_ptr make_cancelled_error() override;
-  std::exception_ptr cancelled_error() const override;
+  /// False: nothing is said if it is pending when the loop closes. asyncio: tasks.Task._log_destroy_pending
+  void set_log_destroy_pending(bool enabled) noexcept { log_destroy_pending_ = enabled; }
 
   /// asyncio: tasks.Task.set_result
   void check_settable(const char* method) const override;
@@ -66,20 +64,20 @@ class TaskState : public FutureState, public PendingHandle {
   CoroutineBase coro_;
 
  protected:
-  TaskState(CoroutineBase coroutine, EventLoop& loop) noexcept
+  TaskState(CoroutineBase coroutine, EventLoop& loop)
       : FutureState(loop), coro_(std::move(coroutine)), innermost_(coro_.frame()) {
-    repeats_ = true;
+    set_repeats();
   }
-  /// Moves what the coroutine returned into the slot, and is done; raises what the coroutine raised.
-  virtual void take_result() = 0;
+  /// asyncio: super().set_result(exc.value) of tasks.Task.__step_run_and_handle_result
+  virtual void set_result_of_coroutine() = 0;
 
  private:
-  Ref<HandleState> next_step() noexcept;
+  Ref<PendingHandle> next_step() noexcept;
   TaskState* waiting_for_task() const noexcept;
   TaskState* last_waiting_task();
   std::string details() const override;
-  std::string cancel_message() const;
   void callback() override;
+  void wakeup(FutureState& future);
   void step(std::exception_ptr exception);
   void step_as_current_task(const std::exception_ptr& exception);
   void step_run_and_handle_result(const std::exception_ptr& exception);
@@ -88,18 +86,15 @@ class TaskState : public FutureState, public PendingHandle {
   void end() noexcept;
   void future_done(const AnyFuture& future) noexcept override;
   void end_with_loop() noexcept override;
-  void released() noexcept override { decref(); }
+  void unreferenced_as_handle() noexcept override { decref(); }
 
   Frame* innermost_;
   AnyFuture fut_waiter_;
-  std::exception_ptr cancel_message_;  // a CancelledError with the message of a cancel() that no future took; else null
   std::unique_ptr<std::string> name_;  // null: Task-<number>
   std::uint64_t number_ = 0;
   int num_cancels_requested_ = 0;
   bool must_cancel_ = false;
-
- public:
-  bool log_destroy_pending_ = true;  // here it takes no room
+  bool log_destroy_pending_ = true;
 };
 
 /// A task whose result has the type T. asyncio: tasks.Task
@@ -108,10 +103,13 @@ template <class T> class TaskOf final : public WithResult<T, TaskState> {
   TaskOf(Coroutine<T> coroutine, EventLoop& loop) : WithResult<T, TaskState>(CoroutineBase(coroutine.take()), loop) {}
 
  private:
-  void take_result() override {
+  void set_result_of_coroutine() override {
     [[maybe_unused]] auto& promise = *static_cast<Promise<T>*>(this->coro_.frame());
-    if constexpr (!std::is_void_v<T>) this->result_.emplace(promise.take_result());
-    this->set_result();
+    if constexpr (std::is_void_v<T>) {
+      FutureState::set_result<void>();
+    } else {
+      FutureState::set_result<T>(promise.result());
+    }
   }
 };
 
@@ -230,7 +228,7 @@ template <class T> T EventLoop::run_until_complete(Coroutine<T> coroutine) {
   check_closed();
   check_running();
   const Task<T> task = create_task(std::move(coroutine));
-  static_cast<TaskState*>(task.state())->log_destroy_pending_ = false;
+  static_cast<TaskState*>(task.state())->set_log_destroy_pending(false);
   run_until_done(task, true);
   return task.take_result();
 }

@@ -38,7 +38,7 @@ struct TimerHeap {
 class Numbered {
  public:
   void push(double when) {
-    handles_.push_back(asyncio::make_handle<TimerHandleState>([] {}));
+    handles_.push_back(asyncio::make_bound_handle<TimerHandleState>(std::tuple([] {}), when, loop_));
     heap.push({when, handles_.back()});
   }
   int pop() { return number_of(*heap.pop()); }
@@ -56,6 +56,7 @@ class Numbered {
   TimerHeap heap;
 
  private:
+  asyncio::EventLoop loop_;
   std::vector<asyncio::Ref<TimerHandleState>> handles_;
 };
 

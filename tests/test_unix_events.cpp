@@ -111,7 +111,7 @@ TEST_CASE("SIGKILL and SIGSTOP cannot be caught",
     CHECK(thrown([&] {
             loop.add_signal_handler(signum, nothing);
             return 0;
-          }) == "std::runtime_error: signal " + std::to_string(signum) + " cannot be caught");
+          }) == "std::runtime_error: sig " + std::to_string(signum) + " cannot be caught");
     CHECK_FALSE(loop.remove_signal_handler(signum));
   }
 }

@@ -1,52 +1,115 @@
 #include "loop/debug/instruments.hpp"
 
 #include <algorithm>
+#include <vector>
 
 namespace asyncio {
 
-Instrument::~Instrument() {
-  if (watched_ && watched_->loop) watched_->loop->remove_instrument(*this);
-}
+/// The observer of a loop that has instruments: it tells each of them, and ends with the last.
+class Instruments final : public LoopObserver {
+ public:
+  explicit Instruments(EventLoop& loop) noexcept : loop_(loop) {}
+  Instruments(const Instruments&) = delete;
+  Instruments& operator=(const Instruments&) = delete;
+  ~Instruments() override {
+    for (Instrument* each : instruments_) each->list_ = nullptr;
+  }
+  static Instruments* of(const EventLoop& loop) noexcept { return dynamic_cast<Instruments*>(loop.observer()); }
 
-void EventLoop::add_instrument(Instrument& instrument) {
-  check_closed();
-  if (instrument.watched_ == anchor_) return;
-  if (instrument.watched_ && instrument.watched_->loop) throw ValueError("the instrument watches another loop");
-  instrument.watched_ = anchor_;
-  instruments_.push_back(&instrument);
-}
+  void add(Instrument& instrument) {
+    if (instrument.list_ == this) return;
+    if (instrument.list_) throw ValueError("the instrument watches another loop");
+    instruments_.push_back(&instrument);
+    instrument.list_ = this;
+  }
+  static void remove(Instrument& instrument) noexcept {
+    Instruments& list = *std::exchange(instrument.list_, nullptr);
+    *std::ranges::find(list.instruments_, &instrument) = nullptr;
+    if (!list.telling_) list.forget_removed();
+  }
+  static const Instruments* watching(const Instrument& instrument) noexcept { return instrument.list_; }
 
-void EventLoop::remove_instrument(Instrument& instrument) {
-  if (std::erase(instruments_, &instrument) == 0) throw KeyError("the instrument does not watch this loop");
-  instrument.watched_ = nullptr;
-}
+  void before_select(std::optional<double> timeout) override {
+    tell([&](Instrument& each) { each.before_select(timeout); });
+  }
+  void after_select(std::span<const selectors::SelectorEvent> events) override {
+    tell([&](Instrument& each) { each.after_select(events); });
+  }
+  void handle_scheduled(const Handle& handle, const Handle& by) override {
+    tell([&](Instrument& each) { each.handle_scheduled(handle, by); });
+  }
+  void before_run(const Handle& handle) override {
+    tell([&](Instrument& each) { each.before_run(handle); });
+  }
+  void after_run(const Handle& handle) override {
+    tell([&](Instrument& each) { each.after_run(handle); });
+  }
+  void task_created(const AnyTask& task, const AnyTask& by) override {
+    tell([&](Instrument& each) { each.task_created(task, by); });
+  }
+  void task_step(const AnyTask& task) override {
+    tell([&](Instrument& each) { each.task_step(task); });
+  }
+  void task_waits(const AnyTask& task, const AnyFuture& on) override {
+    tell([&](Instrument& each) { each.task_waits(task, on); });
+  }
+  void task_woken(const AnyTask& task, const AnyFuture& by) override {
+    tell([&](Instrument& each) { each.task_woken(task, by); });
+  }
+  void task_done(const AnyTask& task) override {
+    tell([&](Instrument& each) { each.task_done(task); });
+  }
 
-void EventLoop::tell_each(const std::function<void(Instrument&)>& event) noexcept {
-  if (std::exchange(telling_, true)) return;
-  const Finally told([this] { telling_ = false; });
-  for (Instrument* instrument : std::vector(instruments_)) {  // which they may change
-    if (std::ranges::find(instruments_, instrument) == instruments_.end()) continue;
+ private:
+  // What an instrument does here may add and remove instruments, itself among them.
+  template <class Event> void tell(const Event& event) noexcept {
+    if (std::exchange(telling_, true)) return;
+    for (std::size_t i = 0, n = instruments_.size(); i < n; ++i) {
+      Instrument* instrument = instruments_[i];
+      if (!instrument) continue;
+      try {
+        event(*instrument);
+      } catch (...) {
+        remove_failed(instrument, i);
+      }
+    }
+    telling_ = false;
+    forget_removed();
+  }
+  void remove_failed(Instrument* instrument, std::size_t position) noexcept {
+    if (instruments_[position] == instrument) remove(*instrument);
     try {
-      event(*instrument);
+      loop_.call_exception_handler({"Exception in an instrument, which was removed", caught_exception(), {}, {}});
     } catch (...) {
-      remove_failed(*instrument, std::current_exception());
+      // KeyboardInterrupt or SystemExit of a handler: what the instruments are told of must go on.
     }
   }
-}
-
-void EventLoop::tell_scheduled(const Ref<HandleState>& handle) noexcept {
-  tell_each(
-      [&](Instrument& instrument) { instrument.handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_))); });
-}
-
-void EventLoop::remove_failed(Instrument& instrument, std::exception_ptr error) noexcept {
-  std::erase(instruments_, &instrument);
-  instrument.watched_ = nullptr;
-  try {
-    call_exception_handler({"Exception in an instrument, which was removed", std::move(error), {}, {}});
-  } catch (...) {
-    // KeyboardInterrupt or SystemExit of a handler: what is being told of must go on.
+  void forget_removed() noexcept {
+    std::erase(instruments_, nullptr);
+    if (instruments_.empty()) loop_.set_observer(nullptr);  // the end of this object
   }
+
+  EventLoop& loop_;
+  std::vector<Instrument*> instruments_;  // null: removed while they were told
+  bool telling_ = false;
+};
+
+Instrument::~Instrument() {
+  if (list_) Instruments::remove(*this);
+}
+
+void AbstractEventLoop::add_instrument(Instrument& instrument) {
+  if (self().is_closed()) throw RuntimeError("Event loop is closed");
+  if (!self().observer()) self().set_observer(std::make_unique<Instruments>(self()));
+  Instruments* list = Instruments::of(self());
+  if (!list) throw RuntimeError("the loop has an observer that is no list of instruments");
+  list->add(instrument);
+}
+
+void AbstractEventLoop::remove_instrument(Instrument& instrument) {
+  const Instruments* list = Instruments::watching(instrument);
+  if (!list || list != Instruments::of(self())) throw KeyError("the instrument does not watch this loop");
+  Instruments::remove(instrument);
 }
 
 }  // namespace asyncio

@@ -45,17 +45,21 @@ FileDescriptor own_pipe(int fd) {
 SelectorTransport::SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
                                      std::shared_ptr<AbstractServer> server)
     : loop_(&loop), fd_(std::move(fd)), protocol_(std::move(protocol)), server_(std::move(server)) {
-  loop.check_closed();
   if (!protocol_) throw ValueError("the protocol is null");
   peername_ = getpeername(fd_.get());
   if (peername_ || errno != ENOTSOCK) sockname_ = getsockname(fd_.get());
-  loop.transports_[fd_.get()] = this;
-  if (server_) server_->attach(*this);
+  world().add_transport(fd_.get(), *this);
+  try {
+    if (server_) server_->attach(*this);
+  } catch (...) {
+    world().remove_transport(fd_.get());
+    throw;
+  }
 }
 
 SelectorTransport::~SelectorTransport() {
   if (!fd_) return;
-  loop_->transports_.erase(fd_.get());
+  world().remove_transport(fd_.get());
   if (server_) server_->detach(*this);
 }
 
@@ -68,17 +72,17 @@ void SelectorTransport::start() {
 }
 
 void SelectorTransport::add_reader() {
-  loop_->add_callback(fd_.get(), selectors::EVENT_READ,
-                      make_handle([self = shared_from_this()] { self->read_ready(); }));
+  world().add_io_handle(fd_.get(), selectors::EVENT_READ,
+                        make_handle([self = shared_from_this()] { self->read_ready(); }));
 }
 
 void SelectorTransport::add_writer() {
-  loop_->add_callback(fd_.get(), selectors::EVENT_WRITE,
-                      make_handle([self = shared_from_this()] { self->write_ready(); }));
+  world().add_io_handle(fd_.get(), selectors::EVENT_WRITE,
+                        make_handle([self = shared_from_this()] { self->write_ready(); }));
 }
 
-void SelectorTransport::remove_reader() { loop_->remove_callback(fd_.get(), selectors::EVENT_READ); }
-void SelectorTransport::remove_writer() { loop_->remove_callback(fd_.get(), selectors::EVENT_WRITE); }
+void SelectorTransport::remove_reader() { world().remove_io_handle(fd_.get(), selectors::EVENT_READ); }
+void SelectorTransport::remove_writer() { world().remove_io_handle(fd_.get(), selectors::EVENT_WRITE); }
 
 // asyncio: selector_events._SelectorTransport.close
 void SelectorTransport::close() {
@@ -116,14 +120,14 @@ void SelectorTransport::call_connection_lost(std::exception_ptr exception) {
   const std::shared_ptr<BaseProtocol> protocol = protocol_;
   const Finally cleanup([this] {
     protocol_ = nullptr;
-    loop_->transports_.erase(fd_.get());
+    world().remove_transport(fd_.get());
     fd_ = FileDescriptor();
     if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
   });
   protocol->connection_lost(std::move(exception));
 }
 
-void SelectorTransport::mark_lost() noexcept {
+void SelectorTransport::mark_closed() noexcept {
   if (loop_->get_debug()) std::cerr << "unclosed transport fd=" << fd_.get() << "\n";
   closing_ = true;
   ++conn_lost_;
@@ -131,7 +135,7 @@ void SelectorTransport::mark_lost() noexcept {
 
 void SelectorTransport::end_with_loop() noexcept {
   const auto self = weak_from_this().lock();
-  loop_->transports_.erase(fd_.get());
+  world().remove_transport(fd_.get());
   fd_ = FileDescriptor();
   if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
   const auto protocol = std::exchange(protocol_, nullptr);
@@ -251,7 +255,7 @@ void SelectorSocketTransport::resume_reading() {
 // asyncio: selector_events._SelectorSocketTransport._read_ready__data_received
 void SelectorSocketTransport::read_ready() {
   if (conn_lost_ > 0) return;
-  const std::span<char> buffer = loop_->read_buffer(MAX_SIZE);
+  const std::span<char> buffer = world().read_buffer(MAX_SIZE);
   const ssize_t n = receive(buffer);
   if (n > 0) {
     call_protocol("Fatal error: protocol.data_received() call failed.", [&] {
@@ -369,7 +373,7 @@ void SelectorDatagramTransport::error_received(const char* what) {
 // asyncio: selector_events._SelectorDatagramTransport._read_ready
 void SelectorDatagramTransport::read_ready() {
   if (conn_lost_ > 0) return;
-  const std::span<char> buffer = loop_->read_buffer(MAX_SIZE);
+  const std::span<char> buffer = world().read_buffer(MAX_SIZE);
   SocketAddress from;
   const ssize_t n = ::recvfrom(fd_.get(), buffer.data(), buffer.size(), 0, from.room(), from.room_size());
   if (n < 0) return would_block() ? void() : error_received("recvfrom");

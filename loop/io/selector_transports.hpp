@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "loop/base_events.hpp"
 #include "loop/io/transports.hpp"
+#include "loop/io/world.hpp"
 
 namespace asyncio {
 
@@ -43,12 +43,13 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   int fd() const override { return fd_.get(); }
   void set_write_buffer_limits(WriteBufferLimits limits) override;
   std::size_t get_write_buffer_size() const override { return buffer_size_; }
-  /// The loop is closed: no method has an effect any more. It marks all, before it ends the first.
-  void mark_lost() noexcept;
+  /// The loop is closed: no method has an effect any more.
+  void mark_closed() noexcept;
   /// The descriptor is closed and the protocol dropped.
   void end_with_loop() noexcept;
 
  protected:
+  World& world() const noexcept { return World::of(*loop_); }
   virtual void call_connection_made() = 0;
   virtual void read_ready() = 0;
   virtual void write_ready() = 0;

@@ -1,5 +1,6 @@
-// Signals: the kernel's handler sets a flag and wakes the loop, which calls ours. Upstream counterpart:
-// Lib/asyncio/unix_events.py.
+// Signals: the process's handler writes the signal's number into the self-pipe, and the loop calls ours. Upstream
+// counterpart: Lib/asyncio/unix_events.py, with Modules/signalmodule.c.
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -7,66 +8,118 @@
 #include <atomic>
 #include <cerrno>
 
-#include "loop/base_events.hpp"
+#include "loop/io/world.hpp"
 
 namespace asyncio {
 namespace {
 
-// NOTES [signals] What a signal handler may touch. The flag, not the byte in the pipe, is what says that the signal arrived:
-// the pipe can be full, a flag cannot.
-struct Arrival {
-  std::atomic<bool> pending;
-  std::atomic<int> wakeup_fd;
+// NOTES [signals] What a signal handler may touch.
+struct Arrivals {
+  std::atomic<int> wakeup_fd{-1};
+  std::atomic<int> count{0};
+  std::atomic<int> not_written{0};  // the pipe was full
 };
-std::array<Arrival, NSIG> arrivals;
+std::array<Arrivals, NSIG> arrivals;
 
+// asyncio: signalmodule.c trip_signal
 void on_signal(int signum) {
   const int saved_errno = errno;
-  arrivals[signum].pending = true;
-  [[maybe_unused]] const ssize_t written = ::write(arrivals[signum].wakeup_fd, "", 1);
+  const auto byte = static_cast<unsigned char>(signum);
+  ++arrivals[signum].count;
+  if (::write(arrivals[signum].wakeup_fd, &byte, 1) != 1) ++arrivals[signum].not_written;
   errno = saved_errno;
 }
 
-void set_action(int signum, void (*action)(int)) {
+// The child of a fork() has no loop that runs: it must not write into its parent's pipe. asyncio: events.on_fork
+void on_fork() {
+  for (Arrivals& arrival : arrivals) arrival.wakeup_fd = -1;
+}
+[[maybe_unused]] const int registered = pthread_atfork(nullptr, nullptr, on_fork);
+
+bool set_action(int signum, void (*action)(int)) noexcept {
   struct sigaction act = {};
   act.sa_handler = action;
   act.sa_flags = SA_RESTART;
-  if (::sigaction(signum, &act, nullptr) == 0) return;
-  throw RuntimeError("signal " + std::to_string(signum) + " cannot be caught");
+  return ::sigaction(signum, &act, nullptr) == 0;
+}
+
+// asyncio: unix_events._UnixSelectorEventLoop._check_signal
+void check_signal(int signum) {
+  if (signum < 1 || signum >= NSIG) throw ValueError("invalid signal number " + std::to_string(signum));
+}
+
+bool sigint_has_its_default_action() noexcept {
+  struct sigaction action;
+  return ::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
 }
 
 }  // namespace
 
-void EventLoop::add_signal_handle(int signum, Ref<HandleState> handle) {
-  if (signum < 1 || signum >= NSIG) throw ValueError("invalid signal number " + std::to_string(signum));
-  check_closed();
+void World::add_signal_handle(int signum, Ref<HandleState> handle) {
+  check_signal(signum);
+  if (loop_.is_closed()) throw RuntimeError("Event loop is closed");
   if (!in_main_thread()) throw RuntimeError("signal handlers can be added in the main thread only");
-  arrivals[signum].wakeup_fd = threadsafe_->write_end_.get();
-  set_action(signum, on_signal);
-  handle->repeats_ = true;
-  signal_handlers_[signum] = std::move(handle);
+  Ref<HandleState>& slot = signal_handlers_[signum];
+  const int previous_fd = arrivals[signum].wakeup_fd.exchange(threadsafe_calls()->write_end());
+  if (!set_action(signum, on_signal)) {
+    arrivals[signum].wakeup_fd = previous_fd;
+    signal_handlers_.erase(signum);
+    throw RuntimeError("sig " + std::to_string(signum) + " cannot be caught");
+  }
+  handle->set_repeats();
+  slot = std::move(handle);
 }
 
-bool EventLoop::remove_signal_handler(int signum) {
-  if (signum < 1 || signum >= NSIG) throw ValueError("invalid signal number " + std::to_string(signum));
+bool World::remove_signal_handler(int signum) {
+  check_signal(signum);
   const auto node = signal_handlers_.extract(signum);
   if (node.empty()) return false;
   set_action(signum, SIG_DFL);
-  arrivals[signum].pending = false;
+  arrivals[signum].wakeup_fd = -1;
+  arrivals[signum].not_written = 0;
   return true;
 }
 
-bool EventLoop::signal_is_pending(int signum) const noexcept {
-  const auto handler = signal_handlers_.find(signum);
-  return handler != signal_handlers_.end() && (arrivals[signum].pending || HandleQueue::queued(handler->second.get()));
+// One arrival, one call, in the order of arrival; those for which the pipe had no room come last.
+void World::process_self_data(std::string_view data) {
+  for (const char byte : data) {
+    if (byte != 0) handle_signal(static_cast<unsigned char>(byte));
+  }
+  for (auto entry = signal_handlers_.begin(); entry != signal_handlers_.end();) {
+    const int signum = (entry++)->first;
+    for (int left = arrivals[signum].not_written.exchange(0); left > 0; --left) handle_signal(signum);
+  }
 }
 
 // asyncio: unix_events._UnixSelectorEventLoop._handle_signal
-void EventLoop::handle_signals() {
-  for (const auto& [signum, handle] : signal_handlers_) {
-    const bool arrived = arrivals[signum].pending.exchange(false);
-    if (arrived && !HandleQueue::queued(handle.get())) add_ready(handle);
+void World::handle_signal(int signum) {
+  const auto found = signal_handlers_.find(signum);
+  if (found == signal_handlers_.end()) return;
+  if (found->second->cancelled()) {
+    remove_signal_handler(signum);
+  } else {
+    add_callback(found->second);
   }
 }
+
+bool World::add_interrupt_handler(const Ref<HandleState>& handle) {
+  if (!in_main_thread() || !sigint_has_its_default_action()) return false;
+  arrivals[SIGINT].count = 0;
+  add_signal_handle(SIGINT, handle);
+  return true;
+}
+
+int World::remove_interrupt_handler(const Ref<HandleState>& handle) noexcept {
+  const auto found = signal_handlers_.find(SIGINT);
+  if (found == signal_handlers_.end() || found->second != handle) return 0;  // the program put its own in its place
+  remove_signal_handler(SIGINT);
+  return arrivals[SIGINT].count;
+}
+
+void AbstractEventLoop::add_signal_handle(int signum, Ref<HandleState> handle) {
+  World::of(self()).add_signal_handle(signum, std::move(handle));
+}
+
+bool AbstractEventLoop::remove_signal_handler(int signum) { return World::of(self()).remove_signal_handler(signum); }
 
 }  // namespace asyncio

@@ -81,6 +81,14 @@ template <class F> class [[nodiscard]] Finally {
   F f_;
 };
 
+/// In a `catch (...)`: the exception. The end of a thread by pthread_exit() or pthread_cancel(), which is no exception
+/// and may not be caught, goes on.
+inline std::exception_ptr caught_exception() {
+  std::exception_ptr exception = std::current_exception();
+  if (!exception) throw;
+  return exception;
+}
+
 /// "TypeName: what()" of an exception, as the last line of a Python traceback shows it; "" for a null
 /// pointer.
 std::string describe(const std::exception_ptr& exception);

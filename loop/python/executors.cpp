@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "loop/python/os.hpp"
+
 namespace asyncio {
 namespace {
 

@@ -13,8 +13,6 @@
 #include <thread>
 #include <vector>
 
-#include "loop/base_events.hpp"
-
 namespace asyncio {
 
 /// A call that a loop waits for. It belongs to the executor's thread while that runs it, then to the loop's.
@@ -31,20 +29,17 @@ class WorkItem {
   /// The same in a child process, which sends the bytes to its parent.
   virtual std::string run_to_bytes() noexcept = 0;
   /// What came of it in the child.
-  virtual void set_from_bytes(const std::string& bytes) noexcept = 0;
+  virtual void set_from_bytes(const std::string& bytes) = 0;
   virtual void set_exception(std::exception_ptr exception) noexcept = 0;
 
   /// Nobody waits any more: it need not run.
   void cancel() noexcept { cancelled_ = true; }
   bool cancelled() const noexcept { return cancelled_; }
   /// Tells the loop that it has run. A loop that was closed hears nothing.
-  void finish() noexcept { calls_->add(completion_); }
+  virtual void finish() noexcept = 0;
 
  private:
-  friend class EventLoop;
   std::atomic<bool> cancelled_ = false;
-  std::shared_ptr<ThreadsafeCalls> calls_;
-  HandleState* completion_ = nullptr;  // a reference of the loop's, which finish() gives back
 };
 
 /// Any thread may call it. asyncio: _base.Executor

@@ -1,6 +1,8 @@
 // A doubly linked list through its members: joining and leaving cost four pointer writes and no memory.
 #pragma once
 
+#include <cstddef>
+
 namespace asyncio {
 
 /// A place in a LinkedList, or in none. Who is destroyed leaves its list.
@@ -39,6 +41,11 @@ template <class T> class LinkedList {
   T* next(const Link* member = nullptr) const noexcept {
     Link* link = member ? member->next_ : head_.next_;
     return link == &head_ ? nullptr : static_cast<T*>(link);
+  }
+  std::size_t size() const noexcept {  // counts them
+    std::size_t n = 0;
+    for (const Link* link = head_.next_; link != &head_; link = link->next_) ++n;
+    return n;
   }
   /// Appends; a member of another list leaves that one.
   void push_back(T& member) noexcept {

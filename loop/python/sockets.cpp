@@ -87,19 +87,6 @@ bool operator==(const SocketAddress& a, const SocketAddress& b) noexcept {
   return a.size_ == b.size_ && std::memcmp(&a.storage_, &b.storage_, a.size_) == 0;
 }
 
-FileDescriptor::~FileDescriptor() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-void throw_os_error(int code, const std::string& what) { throw OSError(code, std::generic_category(), what); }
-
-int check_call(int result, const char* what) {
-  if (result < 0) throw_os_error(errno, what);
-  return result;
-}
-
-bool would_block() noexcept { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
-
 FileDescriptor make_socket(int family, int type) {
   return FileDescriptor(check_call(::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket"));
 }

@@ -19,13 +19,31 @@ std::vector<StackEntry> stack_of(const AnyFuture& future) {  // innermost first
   return stack;
 }
 
+// The tasks that wait for a future, also those that do it through a gather.
+std::vector<AnyFuture> awaited_by(const AnyFuture& future) {
+  std::vector<AnyFuture> tasks;
+  const auto add = [&](const AnyFuture& task) {
+    if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
+  };
+  for (const Ref<PendingHandle>& callback : future.state()->callbacks()) {
+    const AnyFuture waiter = callback->awaiter();
+    if (!waiter) continue;
+    if (waiter.state()->as_task()) {
+      add(waiter);
+    } else {
+      for (const AnyFuture& task : awaited_by(waiter)) add(task);
+    }
+  }
+  return tasks;
+}
+
 // asyncio: graph._build_graph_for_future
 FutureCallGraph build_graph(const AnyFuture& future, std::vector<AnyFuture>& path) {
   FutureCallGraph graph{future, stack_of(future), {}};
   graph.cycle = std::find(path.begin(), path.end(), future) != path.end();
   if (graph.cycle) return graph;
   path.push_back(future);
-  for (const AnyFuture& waiter : future.state()->awaited_by()) graph.awaited_by.push_back(build_graph(waiter, path));
+  for (const AnyFuture& waiter : awaited_by(future)) graph.awaited_by.push_back(build_graph(waiter, path));
   path.pop_back();
   return graph;
 }
@@ -69,7 +87,7 @@ class Tree {
     for (const AnyTask& task : tasks) tasks_[task] = &nodes_.emplace_back(Node{"(T) " + task.get_name(), {}});
     for (const AnyTask& task : tasks) innermost(task);
     for (const AnyTask& task : tasks) {
-      for (const AnyFuture& waiter : task.state()->awaited_by()) {
+      for (const AnyFuture& waiter : awaited_by(task)) {
         if (!tasks_.contains(waiter)) continue;
         innermost(waiter)->children.push_back(tasks_[task]);
         tasks_[task]->awaited = true;
@@ -155,7 +173,7 @@ std::string ps(EventLoop& loop) {
       std::string(180, '-') + "\n";
   const std::string tid = std::to_string(::gettid());
   for (const AnyTask& task : all_tasks(loop)) {
-    const std::vector<AnyFuture> waiters = task.state()->awaited_by();
+    const std::vector<AnyFuture> waiters = awaited_by(task);
     if (waiters.empty()) text += row({tid, id_of(task), task.get_name(), chain_of(task), "", "", "0x0"});
     for (const AnyFuture& waiter : waiters) {
       const TaskState* parent = as_task(waiter);

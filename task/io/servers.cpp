@@ -86,7 +86,7 @@ Coroutine<Server> start(EventLoop& loop, std::vector<FileDescriptor> sockets, Pr
 }
 
 FileDescriptor own_socket(const EventLoop& loop, int fd) {
-  loop.ensure_fd_no_transport(fd);
+  World::of(loop).ensure_fd_no_transport(fd);
   set_blocking(fd, false);
   return FileDescriptor(fd);
 }
@@ -169,16 +169,11 @@ Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, Protoc
 }
 
 ServerState::ServerState(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory, int backlog)
-    : anchor_(loop.anchor_), sockets_(std::move(sockets)), factory_(std::move(factory)), backlog_(backlog) {
+    : anchor_(loop.anchor()), sockets_(std::move(sockets)), factory_(std::move(factory)), backlog_(backlog) {
   const SocketAddress address = getsockname(sockets_.front().get());
   if (address.family() != AF_UNIX) return;
   path_ = address.path();
   inode_ = inode_of(path_);
-}
-
-EventLoop& ServerState::loop() const {
-  if (!anchor_->loop) EventLoop::throw_closed();
-  return *anchor_->loop;
 }
 
 void ServerState::start_serving() {

@@ -33,7 +33,7 @@ class ServerState final : public AbstractServer, public std::enable_shared_from_
 
  private:
   friend class Server;
-  EventLoop& loop() const;
+  EventLoop& loop() const { return anchor_->get_loop(); }
   void listen_for(int fd);
   void accept_connection(int fd);
   void wakeup();
@@ -105,45 +105,45 @@ Coroutine<Connected<Interface, Factory>> connect_transport(EventLoop& loop, Fact
 }
 
 template <class Factory>
-auto EventLoop::create_connection(Factory factory, std::string host, int port, ConnectionOptions options)
+auto AbstractEventLoop::create_connection(Factory factory, std::string host, int port, ConnectionOptions options)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
-  FileDescriptor socket = co_await connect_socket(*this, std::move(host), port, options);
-  co_return co_await connect_transport<Transport, SelectorSocketTransport>(*this, factory, std::move(socket));
+  FileDescriptor socket = co_await connect_socket(self(), std::move(host), port, options);
+  co_return co_await connect_transport<Transport, SelectorSocketTransport>(self(), factory, std::move(socket));
 }
 
-template <class Factory> auto EventLoop::create_unix_connection(Factory factory, std::string path)
+template <class Factory> auto AbstractEventLoop::create_unix_connection(Factory factory, std::string path)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
-  FileDescriptor socket = co_await connect_unix_socket(*this, std::move(path));
-  co_return co_await connect_transport<Transport, SelectorSocketTransport>(*this, factory, std::move(socket));
+  FileDescriptor socket = co_await connect_unix_socket(self(), std::move(path));
+  co_return co_await connect_transport<Transport, SelectorSocketTransport>(self(), factory, std::move(socket));
 }
 
-template <class Factory> auto EventLoop::connect_read_pipe(Factory factory, int fd)
+template <class Factory> auto AbstractEventLoop::connect_read_pipe(Factory factory, int fd)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
-  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(*this, factory, fd);
+  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(self(), factory, fd);
 }
 
-template <class Factory> auto EventLoop::connect_write_pipe(Factory factory, int fd)
+template <class Factory> auto AbstractEventLoop::connect_write_pipe(Factory factory, int fd)
     -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
-  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(*this, factory, fd);
+  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(self(), factory, fd);
 }
 
 template <class Factory>
-auto EventLoop::create_datagram_endpoint(Factory factory, std::optional<SocketAddress> local_addr,
-                                         std::optional<SocketAddress> remote_addr)
+auto AbstractEventLoop::create_datagram_endpoint(Factory factory, std::optional<SocketAddress> local_addr,
+                                                 std::optional<SocketAddress> remote_addr)
     -> Coroutine<std::pair<std::shared_ptr<DatagramTransport>, std::invoke_result_t<Factory&>>> {
   FileDescriptor socket = bind_datagram_socket(local_addr, remote_addr);
-  co_return co_await connect_transport<DatagramTransport, SelectorDatagramTransport>(*this, factory, std::move(socket),
+  co_return co_await connect_transport<DatagramTransport, SelectorDatagramTransport>(self(), factory, std::move(socket),
                                                                                      remote_addr);
 }
 
 template <class Factory>
-Coroutine<Server> EventLoop::create_server(Factory factory, std::string host, int port, ServerOptions options) {
-  return start_server_on(*this, std::move(host), port, std::move(factory), options);
+Coroutine<Server> AbstractEventLoop::create_server(Factory factory, std::string host, int port, ServerOptions options) {
+  return start_server_on(self(), std::move(host), port, std::move(factory), options);
 }
 
 template <class Factory>
-Coroutine<Server> EventLoop::create_unix_server(Factory factory, std::string path, ServerOptions options) {
-  return start_unix_server_on(*this, std::move(path), std::move(factory), options);
+Coroutine<Server> AbstractEventLoop::create_unix_server(Factory factory, std::string path, ServerOptions options) {
+  return start_unix_server_on(self(), std::move(path), std::move(factory), options);
 }
 
 }  // namespace asyncio

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 
+#include "loop/io/world.hpp"
 #include "task/tasks.hpp"
 
 namespace asyncio {
@@ -36,27 +37,27 @@ class SockWaiter {
 
 }  // namespace
 
-void EventLoop::check_socket(int fd) const {
-  if (debug_ && !(check_call(::fcntl(fd, F_GETFL), "fcntl") & O_NONBLOCK)) {
+static void check_socket(const EventLoop& loop, int fd) {
+  if (loop.get_debug() && !(check_call(::fcntl(fd, F_GETFL), "fcntl") & O_NONBLOCK)) {
     throw ValueError("the socket must be non-blocking");
   }
 }
 
 // Until the descriptor is ready. The call is then tried again, so that nothing is lost when the task is cancelled now.
 // asyncio: selector_events.BaseSelectorEventLoop._sock_read_done
-Coroutine<void> EventLoop::wait_until_ready(int fd, unsigned event) {
-  ensure_fd_no_transport(fd);
-  const Future<void> ready(*this);
-  const Ref<HandleState> handle = make_handle(SockWaiter(ready, fd));
-  add_callback(fd, event, handle);
+Coroutine<void> AbstractEventLoop::wait_until_ready(int fd, unsigned event) {
+  World& world = World::of(self());
+  world.ensure_fd_no_transport(fd);
+  const Future<void> ready(self());
+  const Handle handle = world.add_io_handle(fd, event, make_handle(SockWaiter(ready, fd)));
   const Finally remove([&] {
-    if (!handle->cancelled()) remove_callback(fd, event);
+    if (!handle.cancelled()) world.remove_io_handle(fd, event);
   });
   co_await ready;
 }
 
-Coroutine<std::size_t> EventLoop::sock_recv_into(int fd, std::span<char> buffer) {
-  check_socket(fd);
+Coroutine<std::size_t> AbstractEventLoop::sock_recv_into(int fd, std::span<char> buffer) {
+  check_socket(self(), fd);
   for (;;) {
     const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
     if (n >= 0) co_return n;
@@ -65,14 +66,14 @@ Coroutine<std::size_t> EventLoop::sock_recv_into(int fd, std::span<char> buffer)
   }
 }
 
-Coroutine<std::string> EventLoop::sock_recv(int fd, std::size_t n) {
+Coroutine<std::string> AbstractEventLoop::sock_recv(int fd, std::size_t n) {
   std::string data(n, '\0');
   data.resize(co_await sock_recv_into(fd, data));
   co_return data;
 }
 
-Coroutine<std::pair<std::size_t, SocketAddress>> EventLoop::sock_recvfrom_into(int fd, std::span<char> buffer) {
-  check_socket(fd);
+Coroutine<std::pair<std::size_t, SocketAddress>> AbstractEventLoop::sock_recvfrom_into(int fd, std::span<char> buffer) {
+  check_socket(self(), fd);
   for (;;) {
     SocketAddress from;
     const ssize_t n = ::recvfrom(fd, buffer.data(), buffer.size(), 0, from.room(), from.room_size());
@@ -82,15 +83,15 @@ Coroutine<std::pair<std::size_t, SocketAddress>> EventLoop::sock_recvfrom_into(i
   }
 }
 
-Coroutine<std::pair<std::string, SocketAddress>> EventLoop::sock_recvfrom(int fd, std::size_t n) {
+Coroutine<std::pair<std::string, SocketAddress>> AbstractEventLoop::sock_recvfrom(int fd, std::size_t n) {
   std::string data(n, '\0');
   const std::pair<std::size_t, SocketAddress> received = co_await sock_recvfrom_into(fd, data);
   data.resize(received.first);
   co_return std::pair(std::move(data), received.second);
 }
 
-Coroutine<void> EventLoop::sock_sendall(int fd, std::string_view data) {
-  check_socket(fd);
+Coroutine<void> AbstractEventLoop::sock_sendall(int fd, std::string_view data) {
+  check_socket(self(), fd);
   while (!data.empty()) {
     const ssize_t n = ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
     if (n < 0 && !would_block()) throw_os_error(errno, "send");
@@ -99,8 +100,8 @@ Coroutine<void> EventLoop::sock_sendall(int fd, std::string_view data) {
   }
 }
 
-Coroutine<std::size_t> EventLoop::sock_sendto(int fd, std::string_view data, SocketAddress address) {
-  check_socket(fd);
+Coroutine<std::size_t> AbstractEventLoop::sock_sendto(int fd, std::string_view data, SocketAddress address) {
+  check_socket(self(), fd);
   for (;;) {
     const ssize_t n = ::sendto(fd, data.data(), data.size(), MSG_NOSIGNAL, address.data(), address.size());
     if (n >= 0) co_return n;
@@ -109,8 +110,8 @@ Coroutine<std::size_t> EventLoop::sock_sendto(int fd, std::string_view data, Soc
   }
 }
 
-Coroutine<std::pair<int, SocketAddress>> EventLoop::sock_accept(int fd) {
-  check_socket(fd);
+Coroutine<std::pair<int, SocketAddress>> AbstractEventLoop::sock_accept(int fd) {
+  check_socket(self(), fd);
   for (;;) {
     SocketAddress from;
     const int connection = ::accept4(fd, from.room(), from.room_size(), SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -120,8 +121,8 @@ Coroutine<std::pair<int, SocketAddress>> EventLoop::sock_accept(int fd) {
   }
 }
 
-Coroutine<void> EventLoop::sock_connect(int fd, SocketAddress address) {
-  check_socket(fd);
+Coroutine<void> AbstractEventLoop::sock_connect(int fd, SocketAddress address) {
+  check_socket(self(), fd);
   if (::connect(fd, address.data(), address.size()) == 0) co_return;
   int error = errno;
   if (error == EINPROGRESS || error == EINTR) {
@@ -132,9 +133,9 @@ Coroutine<void> EventLoop::sock_connect(int fd, SocketAddress address) {
   if (error != 0) throw_os_error(error, "Connect call failed " + address.str());
 }
 
-Coroutine<std::size_t> EventLoop::sock_sendfile(int fd, int file, std::size_t offset,
-                                                std::optional<std::size_t> count) {
-  check_socket(fd);
+Coroutine<std::size_t> AbstractEventLoop::sock_sendfile(int fd, int file, std::size_t offset,
+                                                        std::optional<std::size_t> count) {
+  check_socket(self(), fd);
   if (count == 0) throw ValueError("count must be a positive integer (got 0)");
   ignore_sigpipe();
   constexpr std::size_t BLOCK_SIZE = 1 << 20;

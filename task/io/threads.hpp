@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "loop/python/executors.hpp"
+#include "loop/io/world.hpp"
 #include "task/tasks.hpp"
 
 namespace asyncio {
@@ -47,7 +47,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
     try {
       call();
     } catch (...) {
-      exception_ = std::current_exception();
+      exception_ = caught_exception();
     }
     call_.reset();  // what it captured ends in the thread that ran it
   }
@@ -61,13 +61,22 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
       return "e" + describe(std::current_exception());
     }
   }
-  void set_from_bytes(const std::string& bytes) noexcept override {
+  void set_from_bytes(const std::string& bytes) override {
     if (bytes.starts_with('v')) result_ = Pickle<Stored<R>>::loads(bytes.substr(1));
     if (result_) return;
     exception_ = std::make_exception_ptr(
         RuntimeError(bytes.starts_with('e') ? bytes.substr(1) : "the process ended without a result"));
   }
   void set_exception(std::exception_ptr exception) noexcept override { exception_ = std::move(exception); }
+  void finish() noexcept override { calls_->add_announced(completion_); }
+
+  /// finish() will give the handle to the loop, which keeps it until then.
+  void announce(World& world, Ref<PendingHandle> completion) {
+    world.threadsafe_calls()->announce();
+    world.add_pending(*completion);
+    calls_ = world.threadsafe_calls();
+    completion_ = completion.detach();
+  }
 
   /// asyncio: futures._copy_future_state
   void copy_to(const Future<R>& future) {
@@ -76,12 +85,15 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
     std::optional<Stored<R>> result = std::move(result_);
     result_.reset();
     if (future.cancelled()) return;
-    if (exception) {
-      future.set_exception(exception);
-    } else if constexpr (std::is_void_v<R>) {
-      future.set_result();
-    } else {
-      future.set_result(*std::move(result));
+    try {
+      if (exception) std::rethrow_exception(exception);
+      if constexpr (std::is_void_v<R>) {
+        future.set_result();
+      } else {
+        future.set_result(*std::move(result));
+      }
+    } catch (...) {  // its own, or that of the result's move constructor
+      future.set_exception(caught_exception());
     }
   }
 
@@ -99,6 +111,8 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
   std::optional<std::tuple<F, Args...>> call_;
   std::optional<Stored<R>> result_;
   std::exception_ptr exception_;
+  std::shared_ptr<ThreadsafeCalls> calls_;
+  HandleState* completion_ = nullptr;  // a reference of the loop's, which finish() gives back
 };
 
 /// The loop's end of a call in a thread: it waits in the loop's list until finish() or the loop's end.
@@ -109,16 +123,16 @@ class Completion : public PendingHandle {
   }
 };
 
-template <class F, class... Args> auto EventLoop::run_in_executor(Executor* executor, F&& f, Args&&... args)
+template <class F, class... Args> auto AbstractEventLoop::run_in_executor(Executor* executor, F&& f, Args&&... args)
     -> Future<std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>> {
   using R = std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>;
   using Item = CallItem<R, std::decay_t<F>, std::decay_t<Args>...>;
-  check_closed();
-  if (debug_) check_thread();
-  if (!executor) executor = &default_executor();
-  const Future<R> future(*this);
+  World& world = World::of(self());
+  world.check_usable();
+  if (!executor) executor = &world.default_executor();
+  const Future<R> future(self());
   const auto item = std::make_shared<Item>(std::forward<F>(f), std::forward<Args>(args)...);
-  expect(*item, make_handle<Completion>([item, future] { item->copy_to(future); }));
+  item->announce(world, make_handle<Completion>([item, future] { item->copy_to(future); }));
   try {
     executor->submit(item);
   } catch (...) {

@@ -50,7 +50,11 @@ Coroutine<R> async_with_(Manager manager, Body body) {
   }
   const bool swallowed = co_await manager.aexit(exception);
   if (exception && !swallowed) std::rethrow_exception(exception);
-  if constexpr (!std::is_void_v<R>) co_return result ? *std::move(result) : R{};
+  if constexpr (!std::is_void_v<R>) {
+    if (result) co_return *std::move(result);
+    if constexpr (std::is_default_constructible_v<R>) co_return R{};
+    throw RuntimeError("async_with: the exception was swallowed, and there is no value to return instead");
+  }
 }
 
 template <class Manager, class Body> auto async_with(Manager&& manager, Body body) {

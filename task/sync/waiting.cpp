@@ -2,54 +2,60 @@
 
 namespace asyncio {
 
+// A gather may wait for a gather: as deep as Python's recursion limit allows.
 bool GatheringState::cancel(std::string message) {
+  static constinit thread_local int depth = 0;
+  constexpr int RECURSION_LIMIT = 1000;
   if (done()) return false;
-  if (std::exchange(cancelling_, true)) throw RuntimeError("futures wait for each other in a cycle: " + repr());
-  const Finally left([this] { cancelling_ = false; });
-  // The children's ends, not this call, end the gathering: they may refuse.
-  bool any = false;
-  for (const AnyFuture& child : std::vector(children_)) any |= child.cancel(message);
-  cancel_requested_ |= any;
-  return any;
+  if (cancelling_) throw RuntimeError("futures wait for each other in a cycle: " + repr());
+  if (depth == RECURSION_LIMIT) throw RuntimeError("maximum recursion depth exceeded: gathers in gathers");
+  ++depth;
+  cancelling_ = true;
+  const Finally left([this] {
+    --depth;
+    cancelling_ = false;
+  });
+  bool ret = false;
+  for (const AnyFuture& child : std::vector(children_)) ret |= child.cancel(message);
+  cancel_requested_ |= ret;
+  return ret;
 }
 
 void GatheringState::start() {
+  for (const AnyFuture& child : children_) {
+    if (!child.state()->is_of(get_loop())) throw ValueError("gather() was given futures of different event loops");
+  }
   if (children_.empty()) return set_results();
-  unfinished_ = children_.size();
-  std::vector<AnyFuture> done_already;
+  std::vector<AnyFuture> done_futs;
   for (const AnyFuture& child : children_) {
     if (child.done()) {
-      done_already.push_back(child);
+      done_futs.push_back(child);
     } else {
-      child.add_done_callback([this, self = AnyFuture(this)](const AnyFuture& done) { child_done(done); },
+      child.add_done_callback([this, self = AnyFuture(this)](const AnyFuture& done) { done_callback(done); },
                               AnyFuture(this));
     }
   }
-  for (const AnyFuture& child : done_already) child_done(child);
+  for (const AnyFuture& child : done_futs) done_callback(child);
 }
 
-// asyncio: tasks.gather
-void GatheringState::child_done(const AnyFuture& child) {
-  --unfinished_;
+// Upstream's closure _done_callback. asyncio: tasks.gather
+void GatheringState::done_callback(const AnyFuture& child) {
+  ++nfinished_;
   const bool failed = child.cancelled() || child.exception();  // also marks it as retrieved
   if (done()) return;
-  if (failed && !return_exceptions_) {
-    set_exception(child.state()->outcome());
-  } else if (unfinished_ == 0) {
-    all_done();
+  if (!return_exceptions_ && failed) return set_exception(child.state()->outcome());
+  if (nfinished_ < children_.size()) return;
+  try {
+    // A cancellation is passed on even when exceptions are to stand among the results.
+    cancel_requested_ ? set_exception(children_.back().state()->make_cancelled_error()) : set_results();
+  } catch (...) {  // the move or copy of a result
+    set_exception(caught_exception());
   }
-}
-
-std::exception_ptr outcome_among_results(const AnyFuture& child) {
-  return child.cancelled() ? child.state()->cancelled_error() : child.state()->outcome();
-}
-
-void GatheringState::all_done() {
-  const AnyFuture last = children_.back();
   children_.clear();
-  // A cancellation is passed on even when exceptions are to stand among the results.
-  if (cancel_requested_) return set_exception(last.state()->make_cancelled_error());
-  set_results();
+}
+
+std::exception_ptr exception_among_results(const AnyFuture& child) {
+  return child.cancelled() ? child.state()->cancelled_error() : child.state()->outcome();
 }
 
 // What the callbacks of wait() share: one may run when the coroutine is gone already.

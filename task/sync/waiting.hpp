@@ -27,11 +27,13 @@ struct GatherOptions {
   bool return_exceptions = false;  // exceptions stand among the results, instead of the first one being raised
 };
 
-/// What gather returns, the object: cancel() cancels the children. asyncio: tasks._GatheringFuture
+/// What gather returns, the object: cancel() cancels the children, whose ends then end it.
+/// asyncio: tasks._GatheringFuture
 class GatheringState : public FutureState {
  public:
   GatheringState(EventLoop& loop, std::vector<AnyFuture> children, bool return_exceptions)
       : FutureState(loop), children_(std::move(children)), return_exceptions_(return_exceptions) {}
+  /// ValueError if the children are of different loops. asyncio: tasks.gather
   void start();
   bool cancel(std::string message = {}) override;
   const std::vector<AnyFuture>& children() const noexcept { return children_; }
@@ -40,54 +42,24 @@ class GatheringState : public FutureState {
   virtual void set_results() = 0;
 
  private:
-  void child_done(const AnyFuture& child);
-  void all_done();
+  void done_callback(const AnyFuture& child);
 
   std::vector<AnyFuture> children_;
-  std::size_t unfinished_ = 0;
+  std::size_t nfinished_ = 0;
   bool return_exceptions_;
   bool cancel_requested_ = false;
   bool cancelling_ = false;  // in cancel() now
 };
 
-/// With the results, which `collect` makes of the typed children.
-template <class Results, class Collect> class GatheringOf final : public WithResult<Results, GatheringState> {
- public:
-  GatheringOf(EventLoop& loop, std::vector<AnyFuture> children, bool return_exceptions, Collect collect)
-      : WithResult<Results, GatheringState>(loop, std::move(children), return_exceptions),
-        collect_(std::in_place, std::move(collect)) {}
-
- private:
-  void set_results() override {
-    this->result_.emplace((*collect_)());
-    collect_.reset();
-    this->set_result();
-  }
-
-  std::optional<Collect> collect_;
-};
-
-template <class Collect>
-auto start_gathering(EventLoop& loop, std::vector<AnyFuture> children, bool return_exceptions, Collect collect) {
-  using Results = std::invoke_result_t<Collect&>;
-  for (const AnyFuture& child : children) {
-    if (&child.get_loop() != &loop) throw ValueError("gather() was given futures of different event loops");
-  }
-  auto* outer = new GatheringOf<Results, Collect>(loop, std::move(children), return_exceptions, std::move(collect));
-  Future<Results> future(outer);
-  outer->start();
-  return future;
-}
-
-/// The exception that stands for a child, null for a result.
-std::exception_ptr outcome_among_results(const AnyFuture& child);
+/// The exception that stands for a child among the results, null for a result.
+std::exception_ptr exception_among_results(const AnyFuture& child);
 
 /// How a child's result stands among the others: as it is, or as an Outcome.
 template <bool Outcomes, class T>
 std::conditional_t<Outcomes, Outcome<T>, Stored<T>> result_among(const Future<T>& child) {
   if constexpr (Outcomes) {
-    if (std::exception_ptr exception = outcome_among_results(child))
-      return Outcome<T>(std::in_place_index<1>, exception);
+    std::exception_ptr exception = exception_among_results(child);
+    if (exception) return Outcome<T>(std::in_place_index<1>, std::move(exception));
     return Outcome<T>(std::in_place_index<0>, result_among<false>(child));
   } else if constexpr (std::is_void_v<T>) {
     return None;
@@ -96,6 +68,31 @@ std::conditional_t<Outcomes, Outcome<T>, Stored<T>> result_among(const Future<T>
   }
 }
 
+template <bool Outcomes, class... T> auto results_of(const std::tuple<Future<T>...>& children) {
+  return std::apply([](const auto&... child) { return std::tuple{result_among<Outcomes>(child)...}; }, children);
+}
+template <bool Outcomes, class T> auto results_of(const std::vector<Future<T>>& children) {
+  std::vector<std::conditional_t<Outcomes, Outcome<T>, Stored<T>>> results;
+  for (const Future<T>& child : children) results.push_back(result_among<Outcomes>(child));
+  return results;
+}
+
+/// With the children and the results as their types are: Typed is a tuple or a vector of futures.
+template <bool Outcomes, class Typed> class GatheringOf final
+    : public WithResult<decltype(results_of<Outcomes>(std::declval<Typed>())), GatheringState> {
+ public:
+  using Results = decltype(results_of<Outcomes>(std::declval<Typed>()));
+  GatheringOf(EventLoop& loop, std::vector<AnyFuture> children, bool return_exceptions, Typed typed)
+      : WithResult<Results, GatheringState>(loop, std::move(children), return_exceptions), typed_(std::move(typed)) {}
+
+ private:
+  void set_results() override {
+    FutureState::set_result<Results>(results_of<Outcomes>(*typed_));
+    typed_.reset();
+  }
+  std::optional<Typed> typed_;
+};
+
 /// A task for a coroutine or callable, which nobody else will know of; a future or task as it is.
 template <class A> auto child_future(A&& awaitable) {
   static_assert(
@@ -103,44 +100,39 @@ template <class A> auto child_future(A&& awaitable) {
       "gather needs Coroutines, Futures, Tasks, or callables that return a Coroutine: this is none of them");
   auto future = ensure_future(std::forward<A>(awaitable));
   constexpr bool was_future = std::is_convertible_v<std::remove_cvref_t<A>, AnyFuture>;
-  if constexpr (!was_future) static_cast<TaskState*>(future.state())->log_destroy_pending_ = false;
+  if constexpr (!was_future) static_cast<TaskState*>(future.state())->set_log_destroy_pending(false);
   return Future<typename decltype(future)::value_type>(std::move(future));
 }
 
-template <bool Outcomes, class... T> auto gather_futures(bool return_exceptions, std::tuple<Future<T>...> typed) {
-  std::vector<AnyFuture> children;
-  std::apply([&](const auto&... futures) { (children.push_back(futures), ...); }, typed);
+template <bool Outcomes, class Typed>
+auto gather_children(bool return_exceptions, std::vector<AnyFuture> children, Typed typed) {
   EventLoop& loop = children.empty() ? get_event_loop() : children.front().get_loop();
-  auto collect = [typed = std::move(typed)] {
-    return std::apply([](const auto&... futures) { return std::tuple{result_among<Outcomes>(futures)...}; }, typed);
-  };
-  return start_gathering(loop, std::move(children), return_exceptions, std::move(collect));
+  using Gathering = GatheringOf<Outcomes, Typed>;
+  auto* outer = new Gathering(loop, std::move(children), return_exceptions, std::move(typed));
+  Future<typename Gathering::Results> future(outer);
+  outer->start();
+  return future;
 }
-
+template <bool Outcomes, class... T> auto gather_tuple(bool return_exceptions, std::tuple<Future<T>...> typed) {
+  auto children = std::apply([](const auto&... child) { return std::vector<AnyFuture>{child...}; }, typed);
+  return gather_children<Outcomes>(return_exceptions, std::move(children), std::move(typed));
+}
 template <bool Outcomes, class A> auto gather_vector(bool return_exceptions, std::vector<A> awaitables) {
-  using T = ResultOf<A>;
-  std::vector<Future<T>> futures;
-  for (A& awaitable : awaitables) futures.push_back(child_future(std::move(awaitable)));
-  EventLoop& loop = futures.empty() ? get_event_loop() : futures.front().get_loop();
-  std::vector<AnyFuture> children(futures.begin(), futures.end());
-  auto collect = [futures = std::move(futures)] {
-    std::vector<decltype(result_among<Outcomes>(futures.front()))> results;
-    for (const Future<T>& future : futures) results.push_back(result_among<Outcomes>(future));
-    return results;
-  };
-  return start_gathering(loop, std::move(children), return_exceptions, std::move(collect));
+  std::vector<Future<ResultOf<A>>> typed;
+  for (A& awaitable : awaitables) typed.push_back(child_future(std::move(awaitable)));
+  std::vector<AnyFuture> children(typed.begin(), typed.end());
+  return gather_children<Outcomes>(return_exceptions, std::move(children), std::move(typed));
 }
 
 /// Runs them concurrently; the result has theirs in the order given: Future<std::tuple<…>>, of a vector
 /// Future<std::vector<…>>. The first exception is raised at once, and the others go on. asyncio: tasks.gather
-template <class... A> auto gather(A&&... awaitables) {
-  return gather_futures<false>(false,
-                               std::tuple{child_future(std::forward<A>(awaitables))...});  // braces: left to right
+template <class... A> auto gather(A&&... awaitables) {  // braces: from left to right
+  return gather_tuple<false>(false, std::tuple{child_future(std::forward<A>(awaitables))...});
 }
 template <class A> auto gather(std::vector<A> awaitables) { return gather_vector<false>(false, std::move(awaitables)); }
 /// The same with each result as an Outcome.
 template <class... A> auto gather(GatherOptions options, A&&... awaitables) {
-  return gather_futures<true>(options.return_exceptions, std::tuple{child_future(std::forward<A>(awaitables))...});
+  return gather_tuple<true>(options.return_exceptions, std::tuple{child_future(std::forward<A>(awaitables))...});
 }
 template <class A> auto gather(GatherOptions options, std::vector<A> awaitables) {
   return gather_vector<true>(options.return_exceptions, std::move(awaitables));
@@ -198,6 +190,20 @@ template <class A> Coroutine<ResultOf<A>> wait_for(A awaitable, std::optional<De
   co_return co_await async_with(asyncio::timeout(timeout), body);
 }
 
+/// Ends `outer` as `done` ended, or with what the copy of the result throws.
+template <class T> void copy_outcome(const Future<T>& done, const Future<T>& outer) {
+  try {
+    if constexpr (std::is_void_v<T>) {
+      done.result();
+      outer.set_result();
+    } else {
+      outer.set_result(done.consume_result());
+    }
+  } catch (...) {
+    outer.set_exception(caught_exception());
+  }
+}
+
 /// The result of the awaitable, whose cancellation does not reach it. asyncio: tasks.shield
 template <class A> Future<ResultOf<A>> shield(A&& awaitable) {
   using T = ResultOf<A>;
@@ -209,12 +215,8 @@ template <class A> Future<ResultOf<A>> shield(A&& awaitable) {
       if (!done.cancelled()) static_cast<void>(done.exception());  // marks it as retrieved
     } else if (done.cancelled()) {
       outer.cancel();
-    } else if (std::exception_ptr exception = done.exception()) {
-      outer.set_exception(exception);
-    } else if constexpr (std::is_void_v<T>) {
-      outer.set_result();
     } else {
-      outer.set_result(done.consume_result());
+      copy_outcome(done, outer);
     }
   });
   outer.add_done_callback([inner, inner_callback](const Future<T>&) {

@@ -1,0 +1,30 @@
+// Debug mode only: where upstream would hang, say why. NOTES [deadlock]
+#include <signal.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+
+#include "loop/io/world.hpp"
+
+namespace asyncio {
+
+static std::ptrdiff_t number_of_threads() {
+  std::error_code error;
+  const std::filesystem::directory_iterator threads("/proc/self/task", error);
+  return error ? 2 : std::distance(begin(threads), end(threads));  // unknown: assume that there are others
+}
+
+// Another thread, a descriptor or a signal may still wake the loop.
+void World::check_can_be_woken() const {
+  const bool by_signal = std::ranges::any_of(signal_handlers_, [](const auto& entry) { return entry.first != SIGINT; });
+  const bool by_descriptor = loop_.selector().size() > 1;  // one is the self-pipe
+  if (pending_tasks().empty() || by_descriptor || by_signal || number_of_threads() > 1) return;
+  std::string message = "Deadlock: nothing can ever wake this loop. These tasks wait for ever:";
+  for (const PendingHandle* task = pending_tasks().next(); task; task = pending_tasks().next(task)) {
+    message += "\n  " + task->repr();
+  }
+  throw RuntimeError(message);
+}
+
+}  // namespace asyncio
