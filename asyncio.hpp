@@ -1,29 +1,32 @@
-// `import asyncio`: everything a program needs. The reading order is in README.md, the reader's book is
-// NOTES.md.
+// `import asyncio`: everything a program needs. The reading order is in README.md, the reader's book is NOTES.md.
 #pragma once
 
 #include "future/exceptions.hpp"
 #include "future/futures.hpp"
 #include "loop/base_events.hpp"
+#include "selectors/selectors.hpp"
+#include "task/coroutines.hpp"
+#include "task/runners.hpp"
+#include "task/tasks.hpp"
+
+// ASYNCIO_KERNEL: with libasyncio-kernel.a, which is nothing but these (make kernel).
+#ifndef ASYNCIO_KERNEL
 #include "loop/debug/instruments.hpp"
-#include "loop/events.hpp"
 #include "loop/io/protocols.hpp"
 #include "loop/io/selector_transports.hpp"
 #include "loop/io/transports.hpp"
 #include "loop/python/executors.hpp"
 #include "loop/python/sockets.hpp"
-#include "selectors/selectors.hpp"
-#include "task/coroutines.hpp"
 #include "task/debug/graph.hpp"
+#include "task/debug/stacks.hpp"
 #include "task/io/servers.hpp"
 #include "task/io/streams.hpp"
 #include "task/io/subprocess.hpp"
 #include "task/io/threads.hpp"
-#include "task/runners.hpp"
 #include "task/sync/async_with.hpp"
 #include "task/sync/locks.hpp"
 #include "task/sync/queues.hpp"
 #include "task/sync/taskgroups.hpp"
 #include "task/sync/timeouts.hpp"
 #include "task/sync/waiting.hpp"
-#include "task/tasks.hpp"
+#endif

@@ -2,12 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <exception>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "loop/python/builtins.hpp"
 
@@ -18,18 +16,6 @@ namespace asyncio {
 struct CancelledError : BaseException {
   using BaseException::BaseException;
 };
-
-/// Does the pointer hold an E? `except E` for an exception that is kept.
-template <class E> bool holds(const std::exception_ptr& exception) {
-  if (!exception) return false;
-  try {
-    std::rethrow_exception(exception);
-  } catch (const E&) {
-    return true;
-  } catch (...) {
-    return false;
-  }
-}
 
 /// The base of this library's own errors.
 struct Error : std::runtime_error {
@@ -78,19 +64,6 @@ class LimitOverrunError : public Error {
 
  private:
   std::size_t consumed_;
-};
-
-/// Several errors at once. asyncio: builtins.BaseExceptionGroup
-class ExceptionGroup : public Error {
- public:
-  ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions)
-      : Error(message + " (" + std::to_string(exceptions.size()) +
-              (exceptions.size() == 1 ? " sub-exception)" : " sub-exceptions)")),
-        exceptions_(std::move(exceptions)) {}
-  const std::vector<std::exception_ptr>& exceptions() const noexcept { return exceptions_; }
-
- private:
-  std::vector<std::exception_ptr> exceptions_;
 };
 
 }  // namespace asyncio

@@ -1,10 +1,7 @@
 #include "loop/base_events.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
 #include <iomanip>
 #include <iostream>
@@ -82,7 +79,7 @@ void EventLoop::run_forever() {
 void EventLoop::close() {
   if (is_running()) throw RuntimeError("Cannot close a running event loop");
   if (std::exchange(closed_, true)) return;
-  close_self_pipe();
+  inbox_->close();
   if (world_) world_->close();
   end_pending();
   selector_->close();
@@ -139,7 +136,7 @@ TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {
 // return costs a cache miss.
 // asyncio: base_events.BaseEventLoop._run_once
 inline void EventLoop::run_once() {
-  take_threadsafe_calls();
+  take_from_inbox();
   drop_cancelled_timers();
   process_events(select());
   queue_due_timers();
@@ -173,7 +170,7 @@ inline std::span<const selectors::SelectorEvent> EventLoop::select() {
 }
 
 inline std::optional<double> EventLoop::select_timeout() const {
-  if (!ready_.empty() || stopping_ || threadsafe_->waiting) return 0.0;
+  if (!ready_.empty() || stopping_ || inbox_->waiting()) return 0.0;
   if (!scheduled_.empty()) return std::clamp(scheduled_.front().when - time(), 0.0, MAXIMUM_SELECT_TIMEOUT);
   if (debug_ && world_) world_->check_can_be_woken();
   return std::nullopt;
@@ -181,7 +178,7 @@ inline std::optional<double> EventLoop::select_timeout() const {
 
 inline void EventLoop::queue_due_timers() {
   if (scheduled_.empty()) return;
-  take_threadsafe_calls();
+  take_from_inbox();
   const double end_time = time() + CLOCK_RESOLUTION;
   while (!scheduled_.empty() && scheduled_.front().when < end_time) {
     make_room();
@@ -254,12 +251,6 @@ void log_error(const ExceptionContext& context) {
   if (context.handle) text += "\nhandle: " + context.handle.repr();
   if (context.exception) text += "\n" + describe(context.exception);
   std::cerr << text + "\n";
-}
-
-void log_without_memory(const char* message) noexcept {
-  for (const char* part : {message, " (out of memory)\n"}) {
-    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, part, std::strlen(part));
-  }
 }
 
 }  // namespace asyncio

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -17,9 +16,9 @@
 #include <utility>
 #include <vector>
 
-#include "loop/events.hpp"
+#include "loop/abstract_events.hpp"
 #include "loop/python/heapq.hpp"
-#include "loop/python/os.hpp"
+#include "loop/python/inbox.hpp"
 #include "selectors/selectors.hpp"
 
 namespace asyncio {
@@ -35,36 +34,6 @@ struct LoopAnchor : Counted {
   EventLoop& get_loop() const;
 
   EventLoop* loop;
-};
-
-/// The inbox of a loop: other threads leave callbacks here, and the first one wakes the loop through the self-pipe. They
-/// may hold it longer than the loop lives. NOTES [threadsafe-inbox]
-class ThreadsafeCalls {
- public:
-  ThreadsafeCalls();
-  /// Takes over a reference to the handle, whose count it does not touch. False: the loop is closed, and the reference
-  /// is still the caller's.
-  bool add(HandleState* handle);
-  /// Makes room for one add_announced(), which then cannot fail.
-  void announce();
-  bool add_announced(HandleState* handle) noexcept;
-  /// asyncio: selector_events.BaseSelectorEventLoop._write_to_self
-  void write_to_self() noexcept;
-  /// Where signals announce themselves. -1 when the loop is closed.
-  int write_end() const noexcept { return write_end_.get(); }
-
-  std::atomic<bool> waiting = false;  // there are handles that the loop has not taken over
-
- private:
-  friend class EventLoop;
-  void make_room();
-  bool push(HandleState* handle) noexcept;
-
-  std::mutex mutex_;
-  std::vector<Ref<HandleState>> handles_;
-  std::size_t announced_ = 0;
-  bool closed_ = false;
-  FileDescriptor read_end_, write_end_;
 };
 
 /// Who is told what a loop does, at once and in its thread; references may be kept. A loop has one at most, and asks for
@@ -120,16 +89,6 @@ class LoopWorld {
   virtual void close() noexcept = 0;
 
  protected:
-  // What it may ask of the kernel, beside the loop's public methods.
-  /// RuntimeError if the loop is closed or, in debug mode, runs in another thread.
-  void check_usable() const;
-  Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
-  bool remove_io_handle(int fd, unsigned event);
-  void add_callback(Ref<HandleState> handle);
-  void add_pending(PendingHandle& handle);
-  const LinkedList<PendingHandle>& pending_tasks() const noexcept;
-  const std::shared_ptr<ThreadsafeCalls>& threadsafe_calls() const noexcept;
-
   EventLoop& loop_;
 };
 
@@ -251,6 +210,23 @@ class EventLoop : public AbstractEventLoop {
   /// Seconds after which debug mode calls a callback slow.
   double slow_callback_duration = 0.1;
 
+  // For the rooms above the kernel.
+
+  /// RuntimeError if the loop is closed or, in debug mode, runs in another thread.
+  void check_usable() const {
+    check_closed();
+    if (debug_) check_thread();
+  }
+  /// Upstream's _add_reader or _add_writer: a transport may own the descriptor.
+  Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
+  bool remove_io_handle(int fd, unsigned event);
+  /// Queues a handle, behind what other threads have queued before.
+  /// asyncio: selector_events.BaseSelectorEventLoop._add_callback
+  void add_callback(Ref<HandleState> handle);
+  /// The handle ends with the loop, if nothing ends it before.
+  void add_pending(PendingHandle& handle) { add_pending(pending_callbacks_, handle); }
+  const LinkedList<PendingHandle>& pending_tasks() const noexcept { return pending_tasks_; }
+  const std::shared_ptr<Inbox>& inbox() const noexcept { return inbox_; }
   /// For what may outlive the loop.
   const Ref<LoopAnchor>& anchor() const noexcept { return anchor_; }
   /// The selector it waits in, until the loop is closed.
@@ -266,9 +242,8 @@ class EventLoop : public AbstractEventLoop {
   friend class TimerHandleState;
   friend class FutureState;
   friend class TaskState;
-  friend class AnyTask;
+  friend AnyTask current_task(EventLoop& loop);
   friend class Runner;
-  friend class LoopWorld;
 
   // An entry of the timer heap: the time stands beside the pointer, so that sifting stays in the cache.
   struct Scheduled {
@@ -287,7 +262,7 @@ class EventLoop : public AbstractEventLoop {
 
   // One iteration, in upstream's order.
   void run_once();
-  void take_threadsafe_calls() noexcept;
+  void take_from_inbox() noexcept;
   void drop_cancelled_timers();
   std::span<const selectors::SelectorEvent> select();
   std::optional<double> select_timeout() const;
@@ -303,16 +278,11 @@ class EventLoop : public AbstractEventLoop {
   [[noreturn]] static void throw_closed();
   void check_running() const;
   void check_thread() const;
-  void check_usable() const {
-    check_closed();
-    if (debug_) check_thread();
-  }
   void ensure_fd_no_transport(int fd) const {
     if (world_) world_->ensure_fd_no_transport(fd);
   }
   Handle call_soon_handle(Ref<HandleState> handle);
   TimerHandle call_at_handle(Ref<TimerHandleState> timer);
-  void add_callback(Ref<HandleState> handle);
   void wake(Ref<HandleState> handle) noexcept;
   void make_room(std::size_t n = 1);
   void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle);
@@ -320,11 +290,8 @@ class EventLoop : public AbstractEventLoop {
   void timer_handle_cancelled() noexcept { ++timer_cancelled_count_; }
   void run_until_done(const AnyFuture& future, bool new_task);
 
-  Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
-  bool remove_io_handle(int fd, unsigned event);
   void cancel_io_handles(IoHandles& handles) noexcept;
   void make_self_pipe();
-  void close_self_pipe() noexcept;
   void read_from_self();
   void end_pending() noexcept;
 
@@ -348,7 +315,7 @@ class EventLoop : public AbstractEventLoop {
   // What must end with the loop: tasks that are not done, and callbacks of futures that are not done.
   LinkedList<PendingHandle> pending_tasks_, pending_callbacks_;
 
-  std::shared_ptr<ThreadsafeCalls> threadsafe_;
+  std::shared_ptr<Inbox> inbox_;              // from other threads
   std::atomic<std::thread::id> thread_id_{};  // who runs the loop
   std::unique_ptr<LoopWorld> world_;
 };

@@ -1,8 +1,8 @@
 #include "loop/events.hpp"
 
 #include <pthread.h>
+#include <unistd.h>
 
-#include <sstream>
 #include <thread>
 
 #include "loop/base_events.hpp"
@@ -83,10 +83,8 @@ EventLoop& get_event_loop() {
     set_event_loop(kept.get());
   }
   if (current_loop) return *current_loop;
-  std::ostringstream message;
-  message << "There is no current event loop in thread " << std::this_thread::get_id()
-          << ": call set_event_loop(), or work inside asyncio::run()";
-  throw RuntimeError(message.str());
+  throw RuntimeError("There is no current event loop in thread " + std::to_string(::gettid()) +
+                     ": call set_event_loop(), or work inside asyncio::run()");
 }
 
 void set_event_loop(EventLoop* loop) noexcept {

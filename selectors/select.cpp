@@ -91,7 +91,7 @@ std::span<const PolledEvent> Poll::wait(std::optional<double> timeout) {
   return ready_;
 }
 
-Epoll::Epoll() : epfd_(::epoll_create1(EPOLL_CLOEXEC)), buffer_(1) {
+Epoll::Epoll() : buffer_(1), epfd_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (epfd_ < 0) throw_errno("epoll_create1");
 }
 
@@ -114,9 +114,10 @@ void Epoll::control(int operation, int fd, unsigned events) {
 
 void Epoll::add(int fd, unsigned events) {
   ++generation_;
-  control(EPOLL_CTL_ADD, fd, events);
   if (registrations_.size() <= static_cast<std::size_t>(fd)) registrations_.resize(fd + 1);
   buffer_.resize(registrations_.size());  // one call reports every descriptor that is ready
+  ready_.reserve(buffer_.size());
+  control(EPOLL_CTL_ADD, fd, events);
   registrations_[fd] = {events, generation_};
 }
 
@@ -141,12 +142,12 @@ void Epoll::block(std::optional<double> timeout) {
     // before Linux 5.11, and under valgrind, there are only milliseconds
     if (n < 0 && errno == ENOSYS)
       n = ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
-    return n > 0 ? accept(n) : n;
+    return n > 0 ? collect(n) : n;
   });
 }
 
 // Sorts out the events of files that were closed here and live on elsewhere; returns how many are left.
-int Epoll::accept(int n) {
+int Epoll::collect(int n) {
   bool stale = false;
   for (const epoll_event& event : std::span(buffer_).first(n)) {
     const auto fd = static_cast<std::uint32_t>(event.data.u64);
@@ -170,7 +171,7 @@ void Epoll::rebuild() {
       fresh.generation_ = generation_ - 1;
       fresh.add(static_cast<int>(fd), registrations_[fd].events);
     } catch (const std::system_error&) {
-      registrations_[fd] = {};  // closed without a word to us: there is nothing left to wait for
+      registrations_[fd] = {};  // the file was closed: there is nothing left to wait for
     }
   }
   std::swap(epfd_, fresh.epfd_);

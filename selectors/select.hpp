@@ -57,14 +57,14 @@ class Epoll {
   void add(int fd, unsigned events);
   void modify(int fd, unsigned events);
   void remove(int fd) noexcept;
-  /// As Poll::wait. Inline, for a busy loop polls in every iteration: after a system call each return costs most.
+  /// As Poll::wait. Inline, because a busy loop polls in every iteration, and after a system call each return costs most.
   std::span<const PolledEvent> wait(std::optional<double> timeout) {
     ready_.clear();
     if (!timeout || *timeout > 0) {
       block(timeout);
     } else {
       const int n = ::epoll_wait(epfd_, buffer_.data(), static_cast<int>(buffer_.size()), 0);
-      if (n > 0) accept(n);
+      if (n > 0) collect(n);
       if (n < 0 && errno != EINTR) throw_errno("epoll_wait");
     }
     return ready_;
@@ -74,7 +74,7 @@ class Epoll {
  private:
   void control(int operation, int fd, unsigned events);
   void block(std::optional<double> timeout);
-  int accept(int n);
+  int collect(int n);
   void rebuild();
 
   struct Registration {
@@ -82,10 +82,10 @@ class Epoll {
     std::uint32_t generation = 0;  // which add() it was: tells a reused number from its old owner
   };
 
+  std::vector<epoll_event> buffer_;  // before epfd_: if there is no memory for it, nothing is open yet
   int epfd_;
   std::vector<Registration> registrations_;  // indexed by descriptor: the kernel hands out small numbers
   std::uint32_t generation_ = 0;
-  std::vector<epoll_event> buffer_;
   std::vector<PolledEvent> ready_;
 };
 

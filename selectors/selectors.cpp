@@ -1,7 +1,6 @@
 #include "selectors/selectors.hpp"
 
 #include <string>
-#include <utility>
 
 namespace selectors {
 
@@ -16,35 +15,26 @@ void BaseSelector::check_arguments(int fd, unsigned events) {
   }
 }
 
-SelectorKey& BaseSelector::lookup(int fd) {
-  const SelectorKey key = get_key(fd);
-  return keys_[key.fd];
-}
-
-void BaseSelector::check_new(int fd, unsigned events) const {
+SelectorKey BaseSelector::register_(int fd, unsigned events, void* data) {
   check_open();
   check_arguments(fd, events);
   if (is_registered(fd)) throw KeyError("fd " + std::to_string(fd) + " is already registered: use modify");
-}
-
-SelectorKey BaseSelector::register_(int fd, unsigned events, void* data) {
-  check_new(fd, events);
   if (keys_.size() <= static_cast<std::size_t>(fd)) keys_.resize(fd + 1);
   ++size_;
   return keys_[fd] = {fd, events, data};
 }
 
 SelectorKey BaseSelector::unregister(int fd) {
-  check_open();
-  SelectorKey& key = lookup(fd);
+  const SelectorKey key = get_key(fd);
+  keys_[fd] = {};
   --size_;
-  return std::exchange(key, {});
+  return key;
 }
 
 SelectorKey BaseSelector::modify(int fd, unsigned events, void* data) {
   check_open();
   check_arguments(fd, events);
-  return lookup(fd) = {fd, events, data};
+  return keys_[get_key(fd).fd] = {fd, events, data};
 }
 
 SelectorKey BaseSelector::get_key(int fd) const {
@@ -66,9 +56,14 @@ template <class Poller> unsigned PollLikeSelector<Poller>::poll_mask(unsigned ev
 }
 
 template <class Poller> SelectorKey PollLikeSelector<Poller>::register_(int fd, unsigned events, void* data) {
-  check_new(fd, events);
-  poller_.add(fd, poll_mask(events));
-  return BaseSelector::register_(fd, events, data);
+  const SelectorKey key = BaseSelector::register_(fd, events, data);
+  try {
+    poller_.add(fd, poll_mask(events));
+  } catch (...) {
+    BaseSelector::unregister(fd);
+    throw;
+  }
+  return key;
 }
 
 template <class Poller> SelectorKey PollLikeSelector<Poller>::unregister(int fd) {
@@ -92,7 +87,7 @@ template <class Poller> std::span<const SelectorEvent> PollLikeSelector<Poller>:
   check_open();
   ready_.clear();
   for (const auto& [fd, mask] : poller_.wait(timeout)) {
-    const SelectorKey& key = lookup(fd);
+    const SelectorKey key = get_key(fd);
     const unsigned events = (mask & ~POLLIN ? EVENT_WRITE : 0u) | (mask & ~POLLOUT ? EVENT_READ : 0u);
     if ((events & key.events) != 0) ready_.push_back({key, events & key.events});
   }

@@ -74,8 +74,6 @@ class BaseSelector {
     if (closed_) throw RuntimeError("the selector is closed");
   }
   static void check_arguments(int fd, unsigned events);
-  void check_new(int fd, unsigned events) const;
-  SelectorKey& lookup(int fd);
 
  private:
   bool is_registered(int fd) const noexcept;

@@ -4,17 +4,15 @@
 
 namespace asyncio {
 
-// Compilers spell a coroutine "Coroutine<int> f(int)" or "void f(f(int)::_Z1fi.Frame*)": both become "f".
-std::string function_name(const std::source_location& where) {
-  const std::string text = where.function_name();
-  int depth = 0;
-  std::size_t start = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    depth += (text[i] == '<') - (text[i] == '>');
-    if (depth == 0 && text[i] == ' ') start = i + 1;
-    if (depth == 0 && text[i] == '(' && i > start) return text.substr(start, i - start);
-  }
-  return text;
+bool Frame::is_internal() const {
+  const std::string function = function_name(where);
+  return function.starts_with("asyncio::") && function.ends_with('_');
+}
+
+const Frame& Frame::of_program() const {
+  const Frame* frame = this;
+  while (frame->cr_await && frame->is_internal()) frame = frame->cr_await->frame();
+  return *frame;
 }
 
 void CoroutineBase::warn_never_awaited() const noexcept {

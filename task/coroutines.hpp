@@ -14,9 +14,6 @@ namespace asyncio {
 
 class CoroutineBase;
 
-/// The name of the coroutine function that a location is in.
-std::string function_name(const std::source_location& where);
-
 /// The record of one coroutine frame, at the head of its promise. asyncio: genobject.c PyCoroObject
 struct Frame {
   std::coroutine_handle<> handle{};
@@ -28,6 +25,10 @@ struct Frame {
   bool running = false;               // being driven now (the outermost frame of a chain)
   bool started = false;
 
+  /// It stands between two coroutines of the program, where upstream has none: its name ends with an underscore.
+  bool is_internal() const;
+  /// This frame, or the first one of the program that it awaits.
+  const Frame& of_program() const;
   void rethrow_thrown() {
     if (exception) std::rethrow_exception(std::exchange(exception, nullptr));
   }

@@ -36,7 +36,7 @@ class Runner {
     run_task(task);
     return task.take_result();
   }
-  template <CoroutineFunction F> auto run(F f) { return run(call_and_keep(std::move(f))); }
+  template <CoroutineFunction F> auto run(F f) { return run(call_and_keep_(std::move(f))); }
   /// asyncio: runners.Runner.get_loop
   EventLoop& get_loop();
   /// Cancels all tasks that are left, waits for their end and closes the loop. asyncio: runners.Runner.close
@@ -73,7 +73,7 @@ template <class T> T run(Coroutine<T> main, RunnerOptions options) {
   }
 }
 template <CoroutineFunction F> auto run(F main, RunnerOptions options = {}) {
-  return run(call_and_keep(std::move(main)), options);
+  return run(call_and_keep_(std::move(main)), options);
 }
 template <class F> void run(F, RunnerOptions = {}) {
   static_assert(CoroutineFunction<F>, "run needs a Coroutine, or a callable without arguments that returns one");

@@ -24,7 +24,7 @@ void TaskState::start(TaskOptions options) {
   if (options.context) context_ = options.context->state();
   loop.add_pending(loop.pending_tasks_, *this);
   incref();
-  if (loop.observer_) loop.observer_->task_created(AnyTask(this), AnyTask::current(loop));
+  if (loop.observer_) loop.observer_->task_created(AnyTask(this), current_task(loop));
   if (options.eager_start && loop.is_running()) {
     const EnterContext entered(context_);
     step_as_current_task(nullptr);  // asyncio: tasks.Task.__eager_start
@@ -174,62 +174,30 @@ const char* TaskState::state_name() const noexcept {
   return cancelling() > 0 && !done() ? "cancelling" : FutureState::state_name();
 }
 
-static StackEntry entry_of(const Frame& frame) {
-  return {function_name(frame.where), frame.where.file_name(), frame.where.line()};
-}
-
 std::string TaskState::details() const {
   std::string text = " name='" + get_name() + "'";
-  std::vector<StackEntry> stack = get_stack();
-  if (stack.empty() && coro_.frame()) stack.push_back(entry_of(*coro_.frame()));  // not started yet
-  if (!stack.empty()) {
-    text += " coro=<" + stack[0].function + "() at " + stack[0].file + ":" + std::to_string(stack[0].line) + ">";
+  if (const Frame* frame = coro_.frame()) {
+    const std::source_location at = frame->of_program().where;
+    text += " coro=<" + function_name(at) + "() at " + at.file_name() + ":" + std::to_string(at.line()) + ">";
   }
-  if (TaskState* task = fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr) {
-    text += " wait_for=<Task " + std::string(task->state_name()) + " name='" + task->get_name() +
-            "' ...>";  // tasks may wait for each other: no further
+  if (TaskState* task =
+          fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr) {  // no further: they may wait in a cycle
+    text += std::string(" wait_for=<Task ") + task->state_name() + " name='" + task->get_name() + "' ...>";
   } else if (fut_waiter_) {
     text += " wait_for=" + fut_waiter_.repr();
   }
   return text;
 }
 
-// Coroutines that upstream does not have, between those that the program and the library's reader know.
-static bool is_internal(const std::string& function) {
-  return function == "asyncio::async_with_" || function == "asyncio::call_and_keep" ||
-         function == "asyncio::serve_client";
-}
+AnyTask current_task(EventLoop& loop) { return AnyTask(loop.current_task_); }
 
-std::vector<StackEntry> TaskState::get_stack() const {
-  std::vector<StackEntry> stack;
-  for (const Frame* frame = coro_.frame(); frame && frame->started;) {
-    StackEntry entry = entry_of(*frame);
-    if (!is_internal(entry.function)) stack.push_back(std::move(entry));
-    frame = frame->cr_await ? frame->cr_await->frame() : nullptr;
-  }
-  return stack;
-}
-
-// asyncio: base_tasks._task_print_stack
-void TaskState::print_stack(std::ostream& os) const {
-  const std::vector<StackEntry> stack = get_stack();
-  os << (stack.empty() ? "No stack for " : "Stack for ") << repr()
-     << (stack.empty() ? "\n" : " (most recent call last):\n");
-  for (const StackEntry& entry : stack) {
-    os << "  File \"" << entry.file << "\", line " << entry.line << ", in " << entry.function << "\n";
-  }
-}
-
-std::vector<AnyTask> AnyTask::all(EventLoop& loop) {
+std::vector<AnyTask> all_tasks(EventLoop& loop) {
   std::vector<AnyTask> tasks;
-  const LinkedList<PendingHandle>& pending = loop.pending_tasks_;
-  for (PendingHandle* handle = pending.next(); handle; handle = pending.next(handle)) {
+  for (PendingHandle* handle = loop.pending_tasks().next(); handle; handle = loop.pending_tasks().next(handle)) {
     tasks.push_back(AnyTask(static_cast<TaskState*>(handle)));
   }
   return tasks;
 }
-
-AnyTask AnyTask::current(EventLoop& loop) noexcept { return AnyTask(loop.current_task_); }
 
 // asyncio: tasks.__sleep0
 static Coroutine<void> sleep0() { co_await BareYield(); }

@@ -3,7 +3,7 @@
 
 #include <concepts>
 #include <cstdint>
-#include <iostream>
+#include <iosfwd>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,12 +15,7 @@ namespace asyncio {
 
 class AnyTask;
 
-/// One suspended coroutine of a task, and the await in which it is. asyncio: graph.FrameCallGraphEntry
-struct StackEntry {
-  std::string function;
-  std::string file;
-  unsigned line;
-};
+struct StackEntry;  // task/debug/stacks.hpp
 
 /// A task, the object, but for the type of its result. It is a future, and the handle of its own next step:
 /// stepping allocates nothing. While it is pending it holds a reference to itself: it cannot be lost. Either
@@ -44,10 +39,6 @@ class TaskState : public FutureState, public PendingHandle {
   /// asyncio: tasks.Task.set_name
   void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
 
-  /// Where it is suspended, outermost first; empty when it is done. asyncio: tasks.Task.get_stack
-  std::vector<StackEntry> get_stack() const;
-  /// asyncio: tasks.Task.print_stack
-  void print_stack(std::ostream& os) const;
   AnyFuture awaiter() const noexcept override { return AnyFuture(const_cast<TaskState*>(this)); }
   /// False: nothing is said if it is pending when the loop closes. asyncio: tasks.Task._log_destroy_pending
   void set_log_destroy_pending(bool enabled) noexcept { log_destroy_pending_ = enabled; }
@@ -113,6 +104,11 @@ template <class T> class TaskOf final : public WithResult<T, TaskState> {
   }
 };
 
+// Defined in task/debug/stacks.cpp.
+std::vector<StackEntry> stack_of(const TaskState& task);
+void print_stack_of(const TaskState& task);
+void print_stack_of(const TaskState& task, std::ostream& os);
+
 /// What Task and AnyTask add to a future.
 template <class Derived> class TaskMethods {
  public:
@@ -125,10 +121,11 @@ template <class Derived> class TaskMethods {
   std::string get_name() const { return task().get_name(); }
   /// asyncio: tasks.Task.set_name
   void set_name(std::string name) const { task().set_name(std::move(name)); }
-  /// Where it is suspended: function, file and line of every await, outermost first. asyncio: tasks.Task.get_stack
-  std::vector<StackEntry> get_stack() const { return task().get_stack(); }
-  /// asyncio: tasks.Task.print_stack
-  void print_stack(std::ostream& os = std::cerr) const { task().print_stack(os); }
+  /// Where it is suspended, outermost first; empty when it is done. asyncio: tasks.Task.get_stack
+  std::vector<StackEntry> get_stack() const { return stack_of(task()); }
+  /// Writes it to os, or to std::cerr. asyncio: tasks.Task.print_stack
+  void print_stack() const { print_stack_of(task()); }
+  void print_stack(std::ostream& os) const { print_stack_of(task(), os); }
 
  private:
   TaskState& task() const { return static_cast<TaskState&>(static_cast<const Derived*>(this)->checked()); }
@@ -139,11 +136,6 @@ class AnyTask : public AnyFuture, public TaskMethods<AnyTask> {
  public:
   AnyTask() = default;
   explicit AnyTask(TaskState* task) noexcept : AnyFuture(task) {}
-
-  /// The pending tasks of a loop, oldest first. asyncio: tasks.all_tasks
-  static std::vector<AnyTask> all(EventLoop& loop);
-  /// asyncio: tasks.current_task
-  static AnyTask current(EventLoop& loop) noexcept;
 };
 
 /// A reference to a coroutine that the loop runs: a future whose result is the coroutine's. cancel() throws
@@ -170,7 +162,7 @@ concept CoroutineFunction = std::invocable<F&> && requires {
 };
 
 /// Keeps the callable, and so what its coroutine captured, until the coroutine is done. NOTES [lambda-coroutine]
-template <CoroutineFunction F> auto call_and_keep(F f) -> std::invoke_result_t<F&> { co_return co_await f(); }
+template <CoroutineFunction F> auto call_and_keep_(F f) -> std::invoke_result_t<F&> { co_return co_await f(); }
 
 template <class T> Task<T> EventLoop::create_task(Coroutine<T> coroutine, TaskOptions options) {
   return Task<T>(std::move(coroutine), *this, options);
@@ -178,7 +170,7 @@ template <class T> Task<T> EventLoop::create_task(Coroutine<T> coroutine, TaskOp
 
 template <class F> auto EventLoop::create_task(F f, TaskOptions options)
     -> Task<typename std::invoke_result_t<F&>::value_type> {
-  return create_task(call_and_keep(std::move(f)), options);
+  return create_task(call_and_keep_(std::move(f)), options);
 }
 
 /// Wraps the coroutine in a task of the running loop, which takes the first step in the next iteration.
@@ -196,16 +188,16 @@ template <class F> void create_task(F, TaskOptions = {}) {
 
 /// The task that runs now, or null; by default of the running loop, RuntimeError if there is none.
 /// asyncio: tasks.current_task
-inline AnyTask current_task(EventLoop& loop = get_running_loop()) { return AnyTask::current(loop); }
-/// The tasks that are not done. asyncio: tasks.all_tasks
-inline std::vector<AnyTask> all_tasks(EventLoop& loop = get_running_loop()) { return AnyTask::all(loop); }
+AnyTask current_task(EventLoop& loop = get_running_loop());
+/// The tasks that are not done, oldest first. asyncio: tasks.all_tasks
+std::vector<AnyTask> all_tasks(EventLoop& loop = get_running_loop());
 
 /// A future or task as it is; a coroutine as a task of get_event_loop(). asyncio: tasks.ensure_future
 template <class T> Future<T> ensure_future(Future<T> future) { return future; }
 template <class T> Task<T> ensure_future(Task<T> task) { return task; }
 template <class T> Task<T> ensure_future(Coroutine<T> coroutine) { return Task<T>(std::move(coroutine)); }
 
-template <CoroutineFunction F> auto ensure_future(F f) { return ensure_future(call_and_keep(std::move(f))); }
+template <CoroutineFunction F> auto ensure_future(F f) { return ensure_future(call_and_keep_(std::move(f))); }
 
 /// Waits for `delay`; 0 or less gives up exactly one iteration. ValueError for NaN. asyncio: tasks.sleep
 Coroutine<void> sleep(Delay delay);

@@ -1377,7 +1377,7 @@ TEST_CASE("cancelling a task that waits for a gather of itself is an error, not 
     co_await asyncio::sleep(1);
     text = test::thrown([&] { return task.cancel(); });
   };
-  loop.run_until_complete(asyncio::call_and_keep(body));
+  loop.run_until_complete(asyncio::call_and_keep_(body));
   CHECK_THAT(text, Catch::Matchers::Contains("in a cycle"));
 }
 
@@ -1402,7 +1402,7 @@ TEST_CASE("a gather that was cancelled ends as cancelled even if its last child 
       text = asyncio::describe(std::current_exception());
     }
   };
-  loop.run_until_complete(asyncio::call_and_keep(body));
+  loop.run_until_complete(asyncio::call_and_keep_(body));
   CHECK(text == "asyncio::CancelledError");
 }
 

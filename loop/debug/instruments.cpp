@@ -8,6 +8,7 @@ namespace asyncio {
 /// The observer of a loop that has instruments: it tells each of them, and ends with the last.
 class Instruments final : public LoopObserver {
  public:
+  using Events = std::span<const selectors::SelectorEvent>;
   explicit Instruments(EventLoop& loop) noexcept : loop_(loop) {}
   Instruments(const Instruments&) = delete;
   Instruments& operator=(const Instruments&) = delete;
@@ -29,46 +30,28 @@ class Instruments final : public LoopObserver {
   }
   static const Instruments* watching(const Instrument& instrument) noexcept { return instrument.list_; }
 
-  void before_select(std::optional<double> timeout) override {
-    tell([&](Instrument& each) { each.before_select(timeout); });
-  }
-  void after_select(std::span<const selectors::SelectorEvent> events) override {
-    tell([&](Instrument& each) { each.after_select(events); });
-  }
+  void before_select(std::optional<double> timeout) override { tell(&LoopObserver::before_select, timeout); }
+  void after_select(Events events) override { tell(&LoopObserver::after_select, events); }
   void handle_scheduled(const Handle& handle, const Handle& by) override {
-    tell([&](Instrument& each) { each.handle_scheduled(handle, by); });
+    tell(&LoopObserver::handle_scheduled, handle, by);
   }
-  void before_run(const Handle& handle) override {
-    tell([&](Instrument& each) { each.before_run(handle); });
-  }
-  void after_run(const Handle& handle) override {
-    tell([&](Instrument& each) { each.after_run(handle); });
-  }
-  void task_created(const AnyTask& task, const AnyTask& by) override {
-    tell([&](Instrument& each) { each.task_created(task, by); });
-  }
-  void task_step(const AnyTask& task) override {
-    tell([&](Instrument& each) { each.task_step(task); });
-  }
-  void task_waits(const AnyTask& task, const AnyFuture& on) override {
-    tell([&](Instrument& each) { each.task_waits(task, on); });
-  }
-  void task_woken(const AnyTask& task, const AnyFuture& by) override {
-    tell([&](Instrument& each) { each.task_woken(task, by); });
-  }
-  void task_done(const AnyTask& task) override {
-    tell([&](Instrument& each) { each.task_done(task); });
-  }
+  void before_run(const Handle& handle) override { tell(&LoopObserver::before_run, handle); }
+  void after_run(const Handle& handle) override { tell(&LoopObserver::after_run, handle); }
+  void task_created(const AnyTask& task, const AnyTask& by) override { tell(&LoopObserver::task_created, task, by); }
+  void task_step(const AnyTask& task) override { tell(&LoopObserver::task_step, task); }
+  void task_waits(const AnyTask& task, const AnyFuture& on) override { tell(&LoopObserver::task_waits, task, on); }
+  void task_woken(const AnyTask& task, const AnyFuture& by) override { tell(&LoopObserver::task_woken, task, by); }
+  void task_done(const AnyTask& task) override { tell(&LoopObserver::task_done, task); }
 
  private:
   // What an instrument does here may add and remove instruments, itself among them.
-  template <class Event> void tell(const Event& event) noexcept {
+  template <class Event, class... Args> void tell(Event event, const Args&... args) noexcept {
     if (std::exchange(telling_, true)) return;
     for (std::size_t i = 0, n = instruments_.size(); i < n; ++i) {
       Instrument* instrument = instruments_[i];
       if (!instrument) continue;
       try {
-        event(*instrument);
+        (instrument->*event)(args...);
       } catch (...) {
         remove_failed(instrument, i);
       }

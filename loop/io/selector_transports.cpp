@@ -72,17 +72,17 @@ void SelectorTransport::start() {
 }
 
 void SelectorTransport::add_reader() {
-  world().add_io_handle(fd_.get(), selectors::EVENT_READ,
-                        make_handle([self = shared_from_this()] { self->read_ready(); }));
+  loop_->add_io_handle(fd_.get(), selectors::EVENT_READ,
+                       make_handle([self = shared_from_this()] { self->read_ready(); }));
 }
 
 void SelectorTransport::add_writer() {
-  world().add_io_handle(fd_.get(), selectors::EVENT_WRITE,
-                        make_handle([self = shared_from_this()] { self->write_ready(); }));
+  loop_->add_io_handle(fd_.get(), selectors::EVENT_WRITE,
+                       make_handle([self = shared_from_this()] { self->write_ready(); }));
 }
 
-void SelectorTransport::remove_reader() { world().remove_io_handle(fd_.get(), selectors::EVENT_READ); }
-void SelectorTransport::remove_writer() { world().remove_io_handle(fd_.get(), selectors::EVENT_WRITE); }
+void SelectorTransport::remove_reader() { loop_->remove_io_handle(fd_.get(), selectors::EVENT_READ); }
+void SelectorTransport::remove_writer() { loop_->remove_io_handle(fd_.get(), selectors::EVENT_WRITE); }
 
 // asyncio: selector_events._SelectorTransport.close
 void SelectorTransport::close() {
@@ -224,7 +224,7 @@ void SelectorTransport::all_written() {
 bool SelectorTransport::lost_write() {
   constexpr int LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5;
   if (conn_lost_ == 0) return false;
-  if (conn_lost_++ == LOG_THRESHOLD_FOR_CONNLOST_WRITES) std::cerr << "write() on a connection that is lost\n";
+  if (conn_lost_++ >= LOG_THRESHOLD_FOR_CONNLOST_WRITES) std::cerr << "write() on a connection that is lost\n";
   return true;
 }
 
@@ -309,17 +309,20 @@ void SelectorSocketTransport::write(std::string_view data) {
 // asyncio: selector_events._SelectorSocketTransport._write_send
 void SelectorSocketTransport::write_ready() {
   if (conn_lost_ > 0) return;
-  const ssize_t n = send(std::string_view(buffer_).substr(buffer_.size() - buffer_size_));
+  const ssize_t n = send(std::string_view(buffer_).substr(sent_));
   if (n < 0 && would_block()) return;
   if (n < 0) return fatal_os_error("send", "Fatal write error on socket transport");
+  sent_ += n;
   buffer_size_ -= n;
-  // Room is made when most of the buffer was sent, so that each byte moves at most once.
-  if (buffer_size_ <= buffer_.size() / 2) buffer_.erase(0, buffer_.size() - buffer_size_);
-  maybe_resume_protocol();  // may write more
+  if (sent_ >= buffer_.size() / 2) buffer_.erase(0, std::exchange(sent_, 0));  // each byte moves at most once
+  maybe_resume_protocol();                                                     // may write more
   if (buffer_size_ == 0 && conn_lost_ == 0) all_written();
 }
 
-void SelectorSocketTransport::clear_buffer() { buffer_ = std::string(); }
+void SelectorSocketTransport::clear_buffer() {
+  buffer_ = std::string();
+  sent_ = 0;
+}
 
 // asyncio: selector_events._SelectorSocketTransport.write_eof
 void SelectorSocketTransport::write_eof() {

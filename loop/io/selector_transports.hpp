@@ -118,7 +118,8 @@ class SelectorSocketTransport : public SelectorTransport, public Transport {
 
  private:
   bool eof_received_ = false;
-  std::string buffer_;  // what is left to send is its last buffer_size_ bytes
+  std::string buffer_;
+  std::size_t sent_ = 0;  // bytes of the buffer that are on their way already
 };
 
 /// The end of a pipe to read from. asyncio: unix_events._UnixReadPipeTransport

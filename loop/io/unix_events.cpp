@@ -60,7 +60,7 @@ void World::add_signal_handle(int signum, Ref<HandleState> handle) {
   if (loop_.is_closed()) throw RuntimeError("Event loop is closed");
   if (!in_main_thread()) throw RuntimeError("signal handlers can be added in the main thread only");
   Ref<HandleState>& slot = signal_handlers_[signum];
-  const int previous_fd = arrivals[signum].wakeup_fd.exchange(threadsafe_calls()->write_end());
+  const int previous_fd = arrivals[signum].wakeup_fd.exchange(loop_.inbox()->write_end());
   if (!set_action(signum, on_signal)) {
     arrivals[signum].wakeup_fd = previous_fd;
     signal_handlers_.erase(signum);
@@ -98,7 +98,7 @@ void World::handle_signal(int signum) {
   if (found->second->cancelled()) {
     remove_signal_handler(signum);
   } else {
-    add_callback(found->second);
+    loop_.add_callback(found->second);
   }
 }
 

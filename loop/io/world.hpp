@@ -17,10 +17,7 @@ class SelectorTransport;  // loop/io/selector_transports.hpp
 
 class World final : public LoopWorld {
  public:
-  using LoopWorld::add_io_handle, LoopWorld::add_pending, LoopWorld::check_usable, LoopWorld::remove_io_handle,
-      LoopWorld::threadsafe_calls;
-
-  explicit World(EventLoop& loop) noexcept : LoopWorld(loop) {}
+  using LoopWorld::LoopWorld;
   /// The one of this loop.
   static World& of(const EventLoop& loop) noexcept { return static_cast<World&>(*loop.world()); }
 

@@ -1,8 +1,10 @@
 #include "loop/python/builtins.hpp"
 
 #include <cxxabi.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 namespace asyncio {
@@ -25,6 +27,25 @@ std::string describe(const std::exception_ptr& exception) {
   } catch (...) {}
   const std::string type = demangle(exception.__cxa_exception_type()->name());
   return what.empty() ? type : type + ": " + what;
+}
+
+// Compilers spell a coroutine "Coroutine<int> f(int)" or "void f(f(int)::_Z1fi.Frame*)": both become "f".
+std::string function_name(const std::source_location& where) {
+  const std::string text = where.function_name();
+  int depth = 0;
+  std::size_t start = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    depth += (text[i] == '<') - (text[i] == '>');
+    if (depth == 0 && text[i] == ' ') start = i + 1;
+    if (depth == 0 && text[i] == '(' && i > start) return text.substr(start, i - start);
+  }
+  return text;
+}
+
+void log_without_memory(const char* message) noexcept {
+  for (const char* part : {message, " (out of memory)\n"}) {
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, part, std::strlen(part));
+  }
 }
 
 }  // namespace asyncio

@@ -11,11 +11,13 @@
 #include <chrono>
 #include <exception>
 #include <new>
+#include <source_location>
 #include <stdexcept>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <variant>
+#include <vector>
 
 namespace asyncio {
 
@@ -81,6 +83,31 @@ template <class F> class [[nodiscard]] Finally {
   F f_;
 };
 
+/// Does the pointer hold an E? `except E` for an exception that is kept.
+template <class E> bool holds(const std::exception_ptr& exception) {
+  if (!exception) return false;
+  try {
+    std::rethrow_exception(exception);
+  } catch (const E&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
+/// Several errors at once. asyncio: builtins.BaseExceptionGroup
+class ExceptionGroup : public std::runtime_error {
+ public:
+  ExceptionGroup(const std::string& message, std::vector<std::exception_ptr> exceptions)
+      : std::runtime_error(message + " (" + std::to_string(exceptions.size()) +
+                           (exceptions.size() == 1 ? " sub-exception)" : " sub-exceptions)")),
+        exceptions_(std::move(exceptions)) {}
+  const std::vector<std::exception_ptr>& exceptions() const noexcept { return exceptions_; }
+
+ private:
+  std::vector<std::exception_ptr> exceptions_;
+};
+
 /// In a `catch (...)`: the exception. The end of a thread by pthread_exit() or pthread_cancel(), which is no exception
 /// and may not be caught, goes on.
 inline std::exception_ptr caught_exception() {
@@ -95,5 +122,11 @@ std::string describe(const std::exception_ptr& exception);
 
 /// A type's name as the source spells it. The argument is typeid(…).name().
 std::string demangle(const char* name);
+
+/// The name of the coroutine function that a location is in.
+std::string function_name(const std::source_location& where);
+
+/// Writes it to stderr, also where no memory is left to say more.
+void log_without_memory(const char* message) noexcept;
 
 }  // namespace asyncio

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iostream>
 #include <list>
 #include <sstream>
 #include <unordered_map>
@@ -14,7 +15,7 @@ TaskState* as_task(const AnyFuture& future) { return future.state()->as_task(); 
 
 std::vector<StackEntry> stack_of(const AnyFuture& future) {  // innermost first
   const TaskState* task = as_task(future);
-  std::vector<StackEntry> stack = task ? task->get_stack() : std::vector<StackEntry>();
+  std::vector<StackEntry> stack = task ? asyncio::stack_of(*task) : std::vector<StackEntry>();
   std::reverse(stack.begin(), stack.end());
   return stack;
 }
@@ -113,7 +114,7 @@ class Tree {
   // The node of a task's innermost frame, under those of its outer ones.
   Node* innermost(const AnyFuture& task) {
     Node* node = tasks_[task];
-    for (const StackEntry& entry : as_task(task)->get_stack()) {
+    for (const StackEntry& entry : asyncio::stack_of(*as_task(task))) {
       const std::string label = " " + entry.function + " " + entry.file + ":" + std::to_string(entry.line);
       const auto found = std::find_if(node->children.begin(), node->children.end(),
                                       [&](const Node* child) { return child->label == label; });
@@ -159,6 +160,7 @@ std::string format_call_graph(const AnyFuture& future) {
   return text.str();
 }
 
+void print_call_graph(const AnyFuture& future) { print_call_graph(future, std::cerr); }
 void print_call_graph(const AnyFuture& future, std::ostream& os) { os << format_call_graph(future); }
 
 std::string ps(EventLoop& loop) {

@@ -1,11 +1,11 @@
 // Who awaits whom, and where. Upstream counterpart: Lib/asyncio/graph.py and tools.py of CPython 3.14.
 #pragma once
 
-#include <iostream>
+#include <iosfwd>
 #include <string>
 #include <vector>
 
-#include "task/tasks.hpp"
+#include "task/debug/stacks.hpp"
 
 namespace asyncio {
 
@@ -23,7 +23,9 @@ FutureCallGraph capture_call_graph(const AnyFuture& future);
 /// asyncio: graph.format_call_graph
 std::string format_call_graph(const AnyFuture& future);
 /// asyncio: graph.print_call_graph
-void print_call_graph(const AnyFuture& future, std::ostream& os = std::cerr);
+void print_call_graph(const AnyFuture& future, std::ostream& os);
+/// To std::cerr.
+void print_call_graph(const AnyFuture& future);
 
 /// The pending tasks of a loop as a table: their coroutine stacks and who awaits them.
 /// asyncio: tools.display_awaited_by_tasks_table

@@ -93,8 +93,6 @@ FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
 /// Starts the transport and waits until connection_made() was called. asyncio: base_events.BaseEventLoop._create_connection_transport
 Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport);
 
-template <class T, class Factory> using Connected = std::pair<std::shared_ptr<T>, std::invoke_result_t<Factory&>>;
-
 /// A new protocol and its transport T(loop, args…, protocol), once connection_made() was called.
 template <class Interface, class T, class Factory, class... Args>
 Coroutine<Connected<Interface, Factory>> connect_transport(EventLoop& loop, Factory& factory, Args... args) {
@@ -105,32 +103,30 @@ Coroutine<Connected<Interface, Factory>> connect_transport(EventLoop& loop, Fact
 }
 
 template <class Factory>
-auto AbstractEventLoop::create_connection(Factory factory, std::string host, int port, ConnectionOptions options)
-    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+Coroutine<Connected<Transport, Factory>> AbstractEventLoop::create_connection(Factory factory, std::string host,
+                                                                              int port, ConnectionOptions options) {
   FileDescriptor socket = co_await connect_socket(self(), std::move(host), port, options);
   co_return co_await connect_transport<Transport, SelectorSocketTransport>(self(), factory, std::move(socket));
 }
 
-template <class Factory> auto AbstractEventLoop::create_unix_connection(Factory factory, std::string path)
-    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+template <class Factory>
+Coroutine<Connected<Transport, Factory>> AbstractEventLoop::create_unix_connection(Factory factory, std::string path) {
   FileDescriptor socket = co_await connect_unix_socket(self(), std::move(path));
   co_return co_await connect_transport<Transport, SelectorSocketTransport>(self(), factory, std::move(socket));
 }
 
-template <class Factory> auto AbstractEventLoop::connect_read_pipe(Factory factory, int fd)
-    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+template <class Factory>
+Coroutine<Connected<Transport, Factory>> AbstractEventLoop::connect_read_pipe(Factory factory, int fd) {
   co_return co_await connect_transport<Transport, UnixReadPipeTransport>(self(), factory, fd);
 }
 
-template <class Factory> auto AbstractEventLoop::connect_write_pipe(Factory factory, int fd)
-    -> Coroutine<std::pair<std::shared_ptr<Transport>, std::invoke_result_t<Factory&>>> {
+template <class Factory>
+Coroutine<Connected<Transport, Factory>> AbstractEventLoop::connect_write_pipe(Factory factory, int fd) {
   co_return co_await connect_transport<Transport, UnixWritePipeTransport>(self(), factory, fd);
 }
 
-template <class Factory>
-auto AbstractEventLoop::create_datagram_endpoint(Factory factory, std::optional<SocketAddress> local_addr,
-                                                 std::optional<SocketAddress> remote_addr)
-    -> Coroutine<std::pair<std::shared_ptr<DatagramTransport>, std::invoke_result_t<Factory&>>> {
+template <class Factory> Coroutine<Connected<DatagramTransport, Factory>> AbstractEventLoop::create_datagram_endpoint(
+    Factory factory, std::optional<SocketAddress> local_addr, std::optional<SocketAddress> remote_addr) {
   FileDescriptor socket = bind_datagram_socket(local_addr, remote_addr);
   co_return co_await connect_transport<DatagramTransport, SelectorDatagramTransport>(self(), factory, std::move(socket),
                                                                                      remote_addr);

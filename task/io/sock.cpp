@@ -46,12 +46,11 @@ static void check_socket(const EventLoop& loop, int fd) {
 // Until the descriptor is ready. The call is then tried again, so that nothing is lost when the task is cancelled now.
 // asyncio: selector_events.BaseSelectorEventLoop._sock_read_done
 Coroutine<void> AbstractEventLoop::wait_until_ready(int fd, unsigned event) {
-  World& world = World::of(self());
-  world.ensure_fd_no_transport(fd);
+  World::of(self()).ensure_fd_no_transport(fd);
   const Future<void> ready(self());
-  const Handle handle = world.add_io_handle(fd, event, make_handle(SockWaiter(ready, fd)));
+  const Handle handle = self().add_io_handle(fd, event, make_handle(SockWaiter(ready, fd)));
   const Finally remove([&] {
-    if (!handle.cancelled()) world.remove_io_handle(fd, event);
+    if (!handle.cancelled()) self().remove_io_handle(fd, event);
   });
   co_await ready;
 }

@@ -208,7 +208,8 @@ Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std
                                            StreamServerOptions options);
 
 /// The coroutine of a client holds the callable, which the server may have forgotten meanwhile.
-template <class F> Coroutine<void> serve_client(std::shared_ptr<F> callback, StreamReader reader, StreamWriter writer) {
+template <class F>
+Coroutine<void> serve_client_(std::shared_ptr<F> callback, StreamReader reader, StreamWriter writer) {
   co_await (*callback)(reader, writer);
 }
 
@@ -219,7 +220,7 @@ template <class F> ClientConnected client_connected(F f) {
       (*callback)(reader, writer);
       return AnyFuture();
     } else {
-      return get_running_loop().create_task(serve_client(callback, reader, writer));
+      return get_running_loop().create_task(serve_client_(callback, reader, writer));
     }
   };
 }

@@ -68,13 +68,13 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
         RuntimeError(bytes.starts_with('e') ? bytes.substr(1) : "the process ended without a result"));
   }
   void set_exception(std::exception_ptr exception) noexcept override { exception_ = std::move(exception); }
-  void finish() noexcept override { calls_->add_announced(completion_); }
+  void finish() noexcept override { inbox_->add_announced(completion_); }
 
   /// finish() will give the handle to the loop, which keeps it until then.
-  void announce(World& world, Ref<PendingHandle> completion) {
-    world.threadsafe_calls()->announce();
-    world.add_pending(*completion);
-    calls_ = world.threadsafe_calls();
+  void announce(EventLoop& loop, Ref<PendingHandle> completion) {
+    loop.inbox()->announce();
+    loop.add_pending(*completion);
+    inbox_ = loop.inbox();
     completion_ = completion.detach();
   }
 
@@ -111,7 +111,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
   std::optional<std::tuple<F, Args...>> call_;
   std::optional<Stored<R>> result_;
   std::exception_ptr exception_;
-  std::shared_ptr<ThreadsafeCalls> calls_;
+  std::shared_ptr<Inbox> inbox_;
   HandleState* completion_ = nullptr;  // a reference of the loop's, which finish() gives back
 };
 
@@ -128,11 +128,11 @@ template <class F, class... Args> auto AbstractEventLoop::run_in_executor(Execut
   using R = std::invoke_result_t<std::decay_t<F>&, std::decay_t<Args>&...>;
   using Item = CallItem<R, std::decay_t<F>, std::decay_t<Args>...>;
   World& world = World::of(self());
-  world.check_usable();
+  self().check_usable();
   if (!executor) executor = &world.default_executor();
   const Future<R> future(self());
   const auto item = std::make_shared<Item>(std::forward<F>(f), std::forward<Args>(args)...);
-  item->announce(world, make_handle<Completion>([item, future] { item->copy_to(future); }));
+  item->announce(self(), make_handle<Completion>([item, future] { item->copy_to(future); }));
   try {
     executor->submit(item);
   } catch (...) {

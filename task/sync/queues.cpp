@@ -12,39 +12,16 @@ void QueueBase::wakeup_next(LinkedList<Waiter>& waiters) {
   }
 }
 
-Coroutine<void> QueueBase::wait_for_room() {
-  while (full()) {
-    if (is_shutdown_) throw QueueShutDown();
-    Waiter putter(get_loop());
-    putters_.push_back(putter);
-    try {
-      co_await putter.future;
-    } catch (...) {
-      if (putter.orphaned()) throw;
-      putter.future.cancel();
-      putter.unlink();
-      // Woken and cancelled at once: the room is for the next one.
-      if (!full() && !putter.future.cancelled()) wakeup_next(putters_);
-      throw;
-    }
-  }
+EventLoop& QueueBase::loop_to_wait_in() {
+  if (is_shutdown_) throw QueueShutDown();
+  return get_loop();
 }
 
-Coroutine<void> QueueBase::wait_for_item() {
-  while (empty()) {
-    if (is_shutdown_) throw QueueShutDown();
-    Waiter getter(get_loop());
-    getters_.push_back(getter);
-    try {
-      co_await getter.future;
-    } catch (...) {
-      if (getter.orphaned()) throw;
-      getter.future.cancel();
-      getter.unlink();
-      if (!empty() && !getter.future.cancelled()) wakeup_next(getters_);
-      throw;
-    }
-  }
+bool QueueBase::give_up(Waiter& waiter) noexcept {
+  if (waiter.orphaned()) return false;
+  waiter.future.cancel();
+  waiter.unlink();
+  return !waiter.future.cancelled();
 }
 
 void QueueBase::check_can_put() const {

@@ -45,18 +45,20 @@ class QueueBase : private LoopBound {
  protected:
   explicit QueueBase(std::size_t maxsize) : maxsize_(maxsize) { finished_.set(); }
   virtual void discard() = 0;
-  Coroutine<void> wait_for_room();
-  Coroutine<void> wait_for_item();
+  /// QueueShutDown.
+  EventLoop& loop_to_wait_in();
+  /// In the handler of an interrupted wait. True: the waiter had been woken, and it is the next one's turn; false also
+  /// when the queue is gone.
+  static bool give_up(Waiter& waiter) noexcept;
+  static void wakeup_next(LinkedList<Waiter>& waiters);
   void check_can_put() const;
   void check_can_get() const;
   void item_put();
-  void item_got() { wakeup_next(putters_); }
+
+  LinkedList<Waiter> getters_, putters_;
 
  private:
-  static void wakeup_next(LinkedList<Waiter>& waiters);
-
   std::size_t maxsize_;
-  LinkedList<Waiter> getters_, putters_;
   std::size_t unfinished_tasks_ = 0;
   Event finished_;
   bool is_shutdown_ = false;
@@ -69,7 +71,16 @@ template <class T> class Queue : public QueueBase {
   std::size_t qsize() const noexcept override { return queue_.size(); }
   /// Waits while the queue is full. QueueShutDown. asyncio: queues.Queue.put
   Coroutine<void> put(T item) {
-    if (full()) co_await wait_for_room();
+    while (full()) {
+      Waiter putter(loop_to_wait_in());
+      putters_.push_back(putter);
+      try {
+        co_await putter.future;
+      } catch (...) {
+        if (give_up(putter) && !full()) wakeup_next(putters_);
+        throw;
+      }
+    }
     put_nowait(std::move(item));
   }
   /// QueueFull, QueueShutDown. asyncio: queues.Queue.put_nowait
@@ -80,14 +91,23 @@ template <class T> class Queue : public QueueBase {
   }
   /// Waits while the queue is empty. QueueShutDown. asyncio: queues.Queue.get
   Coroutine<T> get() {
-    if (empty()) co_await wait_for_item();
+    while (empty()) {
+      Waiter getter(loop_to_wait_in());
+      getters_.push_back(getter);
+      try {
+        co_await getter.future;
+      } catch (...) {
+        if (give_up(getter) && !empty()) wakeup_next(getters_);
+        throw;
+      }
+    }
     co_return get_nowait();
   }
   /// QueueEmpty, QueueShutDown. asyncio: queues.Queue.get_nowait
   T get_nowait() {
     check_can_get();
     T item = get_item();
-    item_got();
+    wakeup_next(putters_);
     return item;
   }
 

@@ -28,7 +28,7 @@ class TaskGroup {
     return task;
   }
   template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
-    return create_task(call_and_keep(std::move(f)), options);
+    return create_task(call_and_keep_(std::move(f)), options);
   }
 
   /// asyncio: taskgroups.TaskGroup.__aenter__
