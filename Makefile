@@ -95,7 +95,7 @@ trace-of: $(BUILD)/tests/differential/differential
 	@tests/tools/differential $< trace $(PROGRAM)
 
 golden: $(BUILD)/tests/differential/differential
-	@tests/tools/differential $< golden 2100 7 >$(BUILD)/golden.txt
+	@tests/tools/differential $< golden 2100 7 200000 tests/differential/defects.txt >$(BUILD)/golden.txt
 	@mv $(BUILD)/golden.txt tests/differential/golden.txt
 
 check:

@@ -1,7 +1,8 @@
 // Runs random programs on CPython's asyncio and here, and compares the traces.
 //   differential run PYTHON N SEED [KNOB=VALUE …]   compares; the knobs are in README.md
 //   differential trace PYTHON FILE                  one program, both traces side by side
-//   differential golden PYTHON N SEED               N programs with CPython's traces, for tests/test_differential.cpp
+//   differential golden PYTHON N SEED POOL FILE     programs that cover what N programs cover, and those of the file;
+//                                                   with CPython's traces, for tests/test_differential.cpp
 //   differential show SEED INDEX [KNOB=VALUE …]     one of the programs of run
 #include <signal.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 #include <sstream>
 
 #include "tests/differential/generator.hpp"
+#include "tests/differential/golden.hpp"
 #include "tests/differential/interpreter.hpp"
 #include "tests/differential/shrink.hpp"
 #include "tests/differential/twin.hpp"
@@ -195,24 +197,21 @@ int trace_of(const std::string& path, const std::string& python) {
   return here != there;
 }
 
-// Small programs and their traces, each ended by a line "%". Together they have every operation.
-int golden(uint64_t count, uint64_t seed, const std::string& python) {
-  constexpr std::size_t MAX_BYTES = 330;
-  const Knobs small{.coroutines = 2, .operations = 3, .functions = 2, .subjects = 3};
-  Twin twin(python);
-  std::set<std::size_t> patterns;
-  for (uint64_t i = 0; count > 0; ++i) {
-    const Generated generated = generate(seed, i, small);
-    const std::string there = twin.trace(generated.text);
-    const bool has_new =
-        !std::includes(patterns.begin(), patterns.end(), generated.patterns.begin(), generated.patterns.end());
-    if (generated.text.size() + there.size() > (has_new ? 2 : 1) * MAX_BYTES) continue;
-    patterns.insert(generated.patterns.begin(), generated.patterns.end());
-    std::cout << generated.text << "%\n" << there << "\n%\n";
-    --count;
+// Each ends with a line "%".
+std::vector<std::string> programs_of(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw std::runtime_error("there is no file " + path);
+  std::vector<std::string> programs(1);
+  for (std::string line; std::getline(file, line);) {
+    line == "%" ? static_cast<void>(programs.emplace_back()) : static_cast<void>(programs.back() += line + "\n");
   }
-  const std::size_t never = pattern_texts().size() - patterns.size();
-  std::cerr << "kinds of operation that do not occur: " << never << "\n";
+  programs.pop_back();
+  return programs;
+}
+
+int print_traces(const std::vector<std::string>& programs, const std::string& python) {
+  Twin twin(python);
+  for (const std::string& program : programs) std::cout << program << "%\n" << twin.trace(program) << "\n%\n";
   return 0;
 }
 
@@ -250,7 +249,11 @@ int main(int argc, char** argv) {
       return run({std::stoul(argv[3]), std::stoul(argv[4]), argv[2], knobs_of(argc, argv, 5)});
     }
     if (mode == "trace" && argc > 3) return trace_of(argv[3], argv[2]);
-    if (mode == "golden" && argc > 4) return golden(std::stoul(argv[3]), std::stoul(argv[4]), argv[2]);
+    if (mode == "golden" && argc > 6) {
+      std::vector<std::string> programs = choose_golden(std::stoul(argv[3]), std::stoul(argv[4]), std::stoul(argv[5]));
+      for (std::string& program : programs_of(argv[6])) programs.push_back(std::move(program));
+      return print_traces(programs, argv[2]);
+    }
     if (mode == "show" && argc > 3) {
       std::cout << generate(std::stoul(argv[2]), std::stoul(argv[3]), knobs_of(argc, argv, 4)).text;
       return 0;

@@ -273,7 +273,8 @@ class Generator {
     std::string text = coroutines();
     text += plain_functions();
     text += script_end();
-    return {firsts_ + text, used_};
+    text = firsts_ + text;
+    return {without_tags(text), text, used_};
   }
 
  private:
@@ -383,7 +384,7 @@ class Generator {
       const std::size_t end = std::min(rest.find('\n'), rest.size());
       std::string_view part = rest.substr(0, end);
       if (part.starts_with(' ')) part.remove_prefix(1);
-      text += indent + fill(part, place, level) + "\n";
+      text += indent + fill(part, place, level) + (text.empty() ? tag(pattern) : "") + "\n";
       if (PATTERNS[pattern].where == around) {
         text += operations({place.level, place.function, place.depth + 1}, random_.between(1, 3));
       }
@@ -489,9 +490,11 @@ class Generator {
     const int level = level_;
     const std::string made = fill(std::string_view(PATTERNS[way].text).substr(start.size()), place, level);
     level_ = level;
-    firsts_ += name + " = " + made + "\n";
+    firsts_ += name + " = " + made + tag(way) + "\n";
     return name;
   }
+
+  static std::string tag(std::size_t pattern) { return "\t" + std::to_string(pattern); }
 
   static std::size_t find(std::string_view text) {
     std::size_t i = 0;
@@ -517,6 +520,16 @@ Generated generate(std::uint64_t seed, std::uint64_t index, const Knobs& knobs) 
   random = Random(random.next() ^ (index * 0xD1342543DE82EF95u));
   random.next();
   return Generator(random, knobs).program();
+}
+
+std::string without_tags(const std::string& tagged) {
+  std::string text;
+  for (std::size_t at = 0; at < tagged.size();) {
+    const std::size_t tab = std::min(tagged.find('\t', at), tagged.size()), end = tagged.find('\n', at);
+    text.append(tagged, at, std::min(tab, end) - at) += '\n';
+    at = end + 1;
+  }
+  return text;
 }
 
 std::vector<std::string> pattern_texts() {

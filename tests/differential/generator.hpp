@@ -20,10 +20,14 @@ struct Knobs {
 
 struct Generated {
   std::string text;
+  std::string tagged;              // the text; behind each operation a tab and its index in pattern_texts()
   std::set<std::size_t> patterns;  // the operations that occur: indices of pattern_texts()
 };
 
 Generated generate(std::uint64_t seed, std::uint64_t index, const Knobs& knobs = {});
+
+/// The text of what is tagged.
+std::string without_tags(const std::string& tagged);
 
 /// One for each operation that the generator knows.
 std::vector<std::string> pattern_texts();
