@@ -106,31 +106,8 @@ void FutureState::end_with_loop() noexcept {
   const auto dropped = std::exchange(callbacks_, {});  // destroyed last: their destructors may call us
 }
 
-// Futures may hold one another in a chain of any length, through callbacks or results: what the end of one releases is
-// destroyed after it, not inside.
-static void destroy(FutureState* future) noexcept {
-  static constinit thread_local std::vector<FutureState*>* released = nullptr;
-  if (released) {
-    try {
-      return released->push_back(future);
-    } catch (const std::bad_alloc&) {
-      delete future;
-      return;
-    }
-  }
-  std::vector<FutureState*> waiting;
-  released = &waiting;
-  delete future;
-  while (!waiting.empty()) {
-    const FutureState* next = waiting.back();
-    waiting.pop_back();
-    delete next;
-  }
-  released = nullptr;
-}
-
 void FutureState::unreferenced() noexcept {
-  if (!std::exchange(log_traceback_, false)) return destroy(this);
+  if (!std::exchange(log_traceback_, false)) return destroy_in_turn(this);  // futures may hold one another in a chain of any length
   const Ref<FutureState> self(this);  // the handler may keep it
   report(as_task() ? "Task exception was never retrieved" : "Future exception was never retrieved", exception_);
 }

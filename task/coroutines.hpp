@@ -82,8 +82,6 @@ class CoroutineBase {
   Frame* frame_ = nullptr;
 };
 
-class BareYield {};  // what sleep(0) awaits: back in the next iteration
-
 /// How `co_await coroutine` works: its frame becomes the innermost one.
 template <class T> class CoroutineAwaiter {
  public:
@@ -128,15 +126,13 @@ template <class T, bool IsRvalue> class FutureAwaiter {
   Future<T> future_;
 };
 
-class BareYieldAwaiter {
- public:
-  explicit BareYieldAwaiter(Frame& awaiting) noexcept : awaiting_(awaiting) {}
+/// What sleep(0) awaits: nothing, and is back in the next iteration. A coroutine begins with it, too: suspended.
+struct BareYield {
   bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<>) noexcept { awaiting_.yielded = nullptr; }
-  void await_resume() { awaiting_.rethrow_thrown(); }
+  void await_suspend(std::coroutine_handle<>) noexcept { awaiting->yielded = nullptr; }
+  void await_resume() { awaiting->rethrow_thrown(); }
 
- private:
-  Frame& awaiting_;
+  Frame* awaiting = nullptr;
 };
 
 template <class T> auto make_awaiter(Frame& awaiting, Coroutine<T>&& coroutine) {
@@ -151,7 +147,7 @@ template <class T> auto make_awaiter(Frame& awaiting, Future<T>&& future) {
 template <class T> auto make_awaiter(Frame& awaiting, const Future<T>& future) {
   return FutureAwaiter<T, false>(awaiting, future);
 }
-inline auto make_awaiter(Frame& awaiting, BareYield) { return BareYieldAwaiter(awaiting); }
+inline auto make_awaiter(Frame& awaiting, BareYield) { return BareYield{&awaiting}; }
 
 /// The promise, but for the result.
 class PromiseBase : public Frame {
@@ -163,7 +159,7 @@ class PromiseBase : public Frame {
   static void* operator new(std::size_t size) { return Pool::allocate(size); }
   static void operator delete(void* memory, std::size_t size) noexcept { Pool::release(memory, size); }
 
-  BareYieldAwaiter initial_suspend() noexcept { return BareYieldAwaiter(*this); }
+  BareYield initial_suspend() noexcept { return BareYield{this}; }
   std::suspend_always final_suspend() noexcept { return {}; }
   void unhandled_exception() { exception = caught_exception(); }
 
@@ -180,33 +176,32 @@ class PromiseBase : public Frame {
   }
 };
 
-template <class T> class Promise final : public PromiseBase {
+/// The promise, but for what the body returns.
+template <class T> class PromiseOf : public PromiseBase {
  public:
-  explicit Promise(std::source_location at = std::source_location::current()) { where = at; }
-  Coroutine<T> get_return_object() noexcept {
-    handle = std::coroutine_handle<Promise>::from_promise(*this);
-    return Coroutine<T>(*this);
-  }
-  template <class U = T> void return_value(U&& value) requires std::is_constructible_v<T, U> {
-    value_.emplace(std::forward<U>(value));
-  }
+  explicit PromiseOf(const std::source_location& at) { where = at; }
+  Coroutine<T> get_return_object() noexcept;
+  /// What the body returned, moved out, or threw.
   T result() {
     if (exception) std::rethrow_exception(exception);
-    return std::move(*value_);
+    if constexpr (!std::is_void_v<T>) return std::move(*value_);
   }
 
- private:
-  std::optional<T> value_;
+ protected:
+  std::optional<Stored<T>> value_;
 };
 
-template <> class Promise<void> final : public PromiseBase {
+template <class T> class Promise final : public PromiseOf<T> {
  public:
-  explicit Promise(std::source_location at = std::source_location::current()) { where = at; }
-  Coroutine<void> get_return_object() noexcept;
-  void return_void() noexcept {}
-  void result() {
-    if (exception) std::rethrow_exception(exception);
+  explicit Promise(std::source_location at = std::source_location::current()) : PromiseOf<T>(at) {}
+  template <class U = T> void return_value(U&& value) requires std::is_constructible_v<T, U> {
+    this->value_.emplace(std::forward<U>(value));
   }
+};
+template <> class Promise<void> final : public PromiseOf<void> {
+ public:
+  explicit Promise(std::source_location at = std::source_location::current()) : PromiseOf<void>(at) {}
+  void return_void() noexcept {}
 };
 
 /// What a coroutine function returns. Lazy: the body runs when it is awaited or wrapped in a task. Move-only.
@@ -233,9 +228,10 @@ template <class T> class [[nodiscard]] Coroutine : public CoroutineBase {
   }
 };
 
-inline Coroutine<void> Promise<void>::get_return_object() noexcept {
-  handle = std::coroutine_handle<Promise>::from_promise(*this);
-  return Coroutine<void>(*this);
+template <class T> Coroutine<T> PromiseOf<T>::get_return_object() noexcept {
+  auto& promise = static_cast<Promise<T>&>(*this);
+  handle = std::coroutine_handle<Promise<T>>::from_promise(promise);
+  return Coroutine<T>(promise);
 }
 
 template <class T> T CoroutineAwaiter<T>::await_resume() {

@@ -1,8 +1,30 @@
 #include "loop/python/memory.hpp"
 
 #include <new>
+#include <vector>
 
 namespace asyncio {
+
+void destroy_in_turn(const Counted* object) noexcept {
+  static constinit thread_local std::vector<const Counted*>* in_turn = nullptr;
+  if (in_turn) {
+    try {
+      return in_turn->push_back(object);
+    } catch (const std::bad_alloc&) {
+      delete object;  // at once, then
+      return;
+    }
+  }
+  std::vector<const Counted*> others;
+  in_turn = &others;
+  delete object;
+  while (!others.empty()) {
+    const Counted* next = others.back();
+    others.pop_back();
+    delete next;
+  }
+  in_turn = nullptr;
+}
 
 #if !defined(ASYNCIO_NO_POOL)
 

@@ -48,6 +48,7 @@ class Counted {
   static void operator delete(void* memory, std::align_val_t align) noexcept { ::operator delete(memory, align); }
 
  protected:
+  friend void destroy_in_turn(const Counted* object) noexcept;
   virtual ~Counted() = default;
   /// The last reference is gone.
   virtual void unreferenced() noexcept { delete this; }
@@ -55,6 +56,10 @@ class Counted {
  private:
   std::uint32_t references_ = 0;
 };
+
+/// Destroys it after what is being destroyed in this way now, not inside: objects that hold one another in a chain of any
+/// length need no deep stack. Upstream counterpart: Py_TRASHCAN_BEGIN.
+void destroy_in_turn(const Counted* object) noexcept;
 
 /// A counted pointer to a Counted, or null.
 template <class T> class Ref {

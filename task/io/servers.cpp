@@ -96,12 +96,6 @@ ino_t inode_of(const std::string& path) noexcept {
   return ::stat(path.c_str(), &status) == 0 ? status.st_ino : 0;
 }
 
-std::vector<FileDescriptor> only(FileDescriptor socket) {
-  std::vector<FileDescriptor> sockets;
-  sockets.push_back(std::move(socket));
-  return sockets;
-}
-
 }  // namespace
 
 // asyncio: base_events.BaseEventLoop.create_connection
@@ -148,7 +142,7 @@ Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, P
                                   ServerOptions options) {
   std::vector<FileDescriptor> sockets;
   if (options.sock >= 0) {
-    sockets = only(own_socket(loop, options.sock));
+    sockets.push_back(own_socket(loop, options.sock));
   } else {
     sockets = bind_sockets(co_await loop.getaddrinfo(std::move(host), service_of(port)), options);
   }
@@ -159,11 +153,11 @@ Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, Protoc
                                        ServerOptions options) {
   std::vector<FileDescriptor> sockets;
   if (options.sock >= 0) {
-    sockets = only(own_socket(loop, options.sock));
+    sockets.push_back(own_socket(loop, options.sock));
   } else {
     struct stat status;
     if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
-    sockets = only(bind_socket(SocketAddress::unix_path(path), options));
+    sockets.push_back(bind_socket(SocketAddress::unix_path(path), options));
   }
   co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
