@@ -1,8 +1,10 @@
 // What the tests of sockets, pipes, children and threads share: a guard against hanging, and what a process can see of
-// itself: descriptors, children, memory, stderr.
+// itself: descriptors, children, memory, signals.
 #pragma once
 
+#include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,17 +12,14 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iostream>
 #include <iterator>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "asyncio.hpp"
-#include "tests/catch.hpp"
+#include "tests/utils.hpp"
 
 namespace test {
 
@@ -85,9 +84,9 @@ inline asyncio::Coroutine<void> iterations(int n) {
   while (n-- > 0) co_await asyncio::sleep(0);
 }
 
-/// Waits until the condition holds, looking again and again; whoever runs it guards against its never holding.
+/// Waits until the condition holds, looking again and again: whoever runs it guards against its never holding.
 template <class Condition> asyncio::Coroutine<void> until(Condition condition) {
-  while (!condition()) co_await asyncio::sleep(0.001);
+  while (!condition()) co_await asyncio::sleep(0.0005);
 }
 
 /// What goes to the exception handler of the running loop from now on.
@@ -122,19 +121,57 @@ inline std::size_t peak_resident() {
   return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
 }
 
-/// Keeps what is written to std::cerr.
-class CaptureCerr {
+/// Sets an environment variable, or unsets it for null, until the end of the scope.
+class SetEnvironment {
  public:
-  CaptureCerr() : before_(std::cerr.rdbuf(text_.rdbuf())) {}
-  ~CaptureCerr() { std::cerr.rdbuf(before_); }
-  CaptureCerr(const CaptureCerr&) = delete;
-  CaptureCerr& operator=(const CaptureCerr&) = delete;
-  std::string text() const { return text_.str(); }
+  SetEnvironment(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    set(value);
+  }
+  ~SetEnvironment() { set(before_ ? before_->c_str() : nullptr); }
+  SetEnvironment(const SetEnvironment&) = delete;
+  SetEnvironment& operator=(const SetEnvironment&) = delete;
 
  private:
-  std::ostringstream text_;
-  std::streambuf* before_;
+  void set(const char* value) { value ? ::setenv(name_, value, 1) : ::unsetenv(name_); }
+
+  const char* name_;
+  std::optional<std::string> before_;
 };
+
+/// What the process does when the signal comes.
+inline auto action_of(int signum) {
+  struct sigaction action;
+  ::sigaction(signum, nullptr, &action);
+  return action.sa_handler;
+}
+
+/// Runs f in a child process, which ends when it hangs; the status it ends with, -1 if there is none.
+template <class F> int status_of_child(F f) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(5);
+    ::signal(SIGSEGV, SIG_DFL);
+    f();
+    ::_exit(0);
+  }
+  int status = -1;
+  return ::waitpid(child, &status, 0) == child ? status : -1;
+}
+
+using Streams = std::pair<asyncio::StreamReader, asyncio::StreamWriter>;
+
+/// Two connected sockets, for whom takes them over.
+inline std::pair<int, int> raw_socket_pair() {
+  int ends[2];
+  asyncio::check_call(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), "socketpair");
+  return {ends[0], ends[1]};
+}
+
+/// Streams over a socket that is connected already.
+inline asyncio::Coroutine<Streams> open_socket(int fd, std::size_t limit = asyncio::DEFAULT_LIMIT) {
+  return asyncio::open_connection("", 0, {.limit = limit, .sock = fd});
+}
 
 /// A directory for sockets and files, removed at the end.
 class TemporaryDirectory {

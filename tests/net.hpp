@@ -12,12 +12,15 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "tests/utils.hpp"
+#include "tests/io_utils.hpp"
 
 namespace test {
+
+inline constexpr std::size_t MEGABYTE = 1 << 20;
 
 enum class Selector { epoll, poll };
 
@@ -58,11 +61,6 @@ class NetLoop : public asyncio::EventLoop {
   std::vector<std::string> reports_;
 };
 
-/// Waits, iteration by iteration, until the loop's other work has made the condition true.
-template <class F> asyncio::Coroutine<void> until(F condition) {
-  while (!condition()) co_await asyncio::sleep(0.0005);
-}
-
 /// A descriptor that is closed in time.
 class Fd {
  public:
@@ -97,6 +95,32 @@ inline std::pair<Fd, Fd> make_pipe() {
   int ends[2];
   REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
   return {Fd(ends[0]), Fd(ends[1])};
+}
+
+/// A pipe, to write to and to read from in a test.
+struct Pipe {
+  Pipe() { std::tie(reader, writer) = make_pipe(); }
+  void send(std::string_view bytes = "x") const {
+    REQUIRE(::write(writer, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  }
+  std::string receive() const {
+    char bytes[1000];
+    const ssize_t n = ::read(reader, bytes, sizeof bytes);
+    return std::string(bytes, n > 0 ? static_cast<std::size_t>(n) : 0);
+  }
+  Fd reader, writer;
+};
+
+struct SocketPair {
+  SocketPair() { std::tie(a, b) = socket_pair(); }
+  Fd a, b;
+};
+
+/// Puts a duplicate of `source` under the number `number`, which must be free.
+inline Fd reopen_as(int number, int source) {
+  REQUIRE(::fcntl(number, F_GETFD) < 0);
+  REQUIRE(::dup2(source, number) == number);
+  return Fd(number);
 }
 
 inline Fd make_socket(int type = SOCK_STREAM, int family = AF_INET) {
@@ -210,7 +234,7 @@ inline asyncio::Coroutine<std::exception_ptr> raised(asyncio::Coroutine<void> aw
   co_return nullptr;
 }
 
-using Calls = std::vector<std::string>;
+using Calls = Log;
 
 /// Writes down what is called. Data that comes in several calls is one entry.
 struct Recorder : asyncio::Protocol {
