@@ -38,12 +38,14 @@ using asyncio::Transport;
 using test::Contexts;
 using test::Instance;
 using test::iterations;
+using test::open_socket;
+using test::raw_socket_pair;
 using test::run_io;
 using test::run_once;
+using test::Streams;
 using test::TestLoop;
 using test::thrown;
 using test::thrown_by;
-using Streams = std::pair<StreamReader, StreamWriter>;
 using Separators = std::vector<std::string>;
 
 const std::string DATA = "line1\nline2\nline3\n";
@@ -115,18 +117,6 @@ int unused_port() {
   const asyncio::SocketAddress any("127.0.0.1", 0);
   asyncio::check_call(::bind(socket.get(), any.data(), any.size()), "bind");
   return asyncio::getsockname(socket.get()).port();
-}
-
-/// Two connected sockets.
-std::pair<int, int> socket_pair() {
-  int ends[2];
-  asyncio::check_call(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends), "socketpair");
-  return {ends[0], ends[1]};
-}
-
-/// Streams over a socket that is connected already.
-Coroutine<Streams> open_socket(int fd, std::size_t limit = asyncio::DEFAULT_LIMIT) {
-  return asyncio::open_connection("", 0, {.limit = limit, .sock = fd});
 }
 
 }  // namespace
@@ -1114,7 +1104,7 @@ TEST_CASE("the server goes on after a client's coroutine has failed",
 
 TEST_CASE("the limit of open_connection is its reader's", "[streams][test_streams.test_readline_limit]") {
   const auto main = []() -> Coroutine<std::string> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     const Streams a = co_await open_socket(here, 10), b = co_await open_socket(there);
     b.second.write("12345678901\nshort\n");
     const std::string error = co_await thrown_by(a.first.readline());
@@ -1235,7 +1225,7 @@ TEST_CASE("wait_closed returns though there is data that nobody read",
 
 TEST_CASE("close sends what was written before", "[streams][test_streams.test_async_writer_api]") {
   const auto main = []() -> Coroutine<std::size_t> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     const Streams a = co_await open_socket(here), b = co_await open_socket(there);
     const std::string data(4'000'000, 'x');
     a.second.write(data);
@@ -1283,7 +1273,7 @@ TEST_CASE("closing the writer is the end of the reader, too",
 TEST_CASE("closing the writer wakes a task that waits to read",
           "[streams][test_streams.test_eof_feed_when_closing_writer]") {
   const auto main = []() -> Coroutine<std::string> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     const Streams a = co_await open_socket(here), b = co_await open_socket(there);
     const Task<std::string> reading = asyncio::create_task(a.first.readline());
     co_await iterations(3);
@@ -1367,7 +1357,7 @@ TEST_CASE("write_eof ends one direction, and the answer still comes", "[streams]
 
 TEST_CASE("drain holds a fast writer back until the reader has read", "[streams][test_streams.test_multiple_drain]") {
   const auto main = []() -> Coroutine<void> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     const Streams a = co_await open_socket(here), b = co_await open_socket(there, 1024);
     std::size_t written = 0, buffered = 0;
     const auto write_much = [&]() -> Coroutine<void> {
@@ -1398,7 +1388,7 @@ TEST_CASE("drain holds a fast writer back until the reader has read", "[streams]
 
 TEST_CASE("a reader that nobody reads from holds the other end back", "[streams][test_subprocess.test_pause_reading]") {
   const auto main = []() -> Coroutine<void> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     const Streams a = co_await open_socket(here), b = co_await open_socket(there, 1000);
     const std::string data(2'000'000, 'x');
     a.second.write(data);
@@ -1414,7 +1404,7 @@ TEST_CASE("a reader that nobody reads from holds the other end back", "[streams]
 
 TEST_CASE("both ends may write much and read much at once", "[streams][test_streams.test_async_writer_api]") {
   const auto main = []() -> Coroutine<void> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     const Streams a = co_await open_socket(here), b = co_await open_socket(there);
     const auto exchange = [](Streams stream, char c) -> Coroutine<std::string> {
       const auto send = [&]() -> Coroutine<void> {
@@ -1439,7 +1429,7 @@ TEST_CASE("both ends may write much and read much at once", "[streams][test_stre
 TEST_CASE("the reader may be dropped while one writes, and the writer while one reads",
           "[streams][test_streams.test_unclosed_resource_warnings]") {
   const auto main = []() -> Coroutine<void> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     std::optional<Streams> a = co_await open_socket(here);
     const Streams b = co_await open_socket(there);
     std::optional<StreamWriter> writer = a->second;
@@ -1508,7 +1498,7 @@ TEST_CASE("a cancelled open_connection leaves nothing behind", "[streams][test_s
 
 TEST_CASE("readline with a timeout may be tried again", "[streams][test_streams.test_readline]") {
   const auto main = []() -> Coroutine<std::string> {
-    const auto [here, there] = socket_pair();
+    const auto [here, there] = raw_socket_pair();
     const Streams a = co_await open_socket(here), b = co_await open_socket(there);
     b.second.write("half a ");
     const std::string error = co_await thrown_by(asyncio::wait_for(a.first.readline(), 0.01));

@@ -5,26 +5,22 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <functional>
-#include <iostream>
-#include <sstream>
 
 #include "tests/net.hpp"
 
 using asyncio::Coroutine, asyncio::describe, asyncio::getsockname, asyncio::holds, asyncio::sleep;
 using asyncio::DatagramTransport, asyncio::OSError, asyncio::RuntimeError, asyncio::ValueError;
 using asyncio::SocketAddress, asyncio::Transport;
-using test::Calls, test::code_of, test::connected, test::Connected, test::digits, test::Fd, test::fill, test::is_open;
-using test::Instance, test::make_pipe, test::NetLoop, test::raised, test::receive_all, test::Recorder, test::run_once;
-using test::send_all, test::socket_pair, test::tcp_pair, test::unused_address, test::until;
+using test::Calls, test::CaptureCerr, test::code_of, test::connected, test::Connected, test::digits, test::Fd;
+using test::fill, test::Instance, test::is_open, test::make_pipe, test::MEGABYTE, test::NetLoop, test::raised;
+using test::receive_all, test::Recorder, test::send_all, test::socket_pair, test::tcp_pair, test::until;
+using test::unused_address;
 
 namespace {
-
-constexpr std::size_t MEGABYTE = 1 << 20;
 
 /// A recorder with hooks.
 struct Scripted : Recorder {
@@ -138,18 +134,6 @@ Coroutine<std::string> receive(int fd, std::size_t n) {
   co_return all;
 }
 constexpr std::size_t TO_THE_END = -1;
-
-/// What is written to std::cerr during its life.
-class CaptureErr {
- public:
-  CaptureErr() : old_(std::cerr.rdbuf(text_.rdbuf())) {}
-  ~CaptureErr() { std::cerr.rdbuf(old_); }
-  std::string text() const { return text_.str(); }
-
- private:
-  std::ostringstream text_;
-  std::streambuf* old_;
-};
 
 std::string joined(const Calls& calls) {
   std::string text;
@@ -983,7 +967,7 @@ TEST_CASE("A peer that closes while the buffer is not empty is connection_lost w
 
 TEST_CASE("From the fifth write on a lost connection a warning is printed", "[transports]") {
   NetLoop loop(EVERY_SELECTOR);
-  const CaptureErr captured;
+  const CaptureCerr captured;
   loop.run([&]() -> Coroutine<> {
     auto c = co_await connected(loop);
     c.transport->abort();
