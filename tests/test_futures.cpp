@@ -1,11 +1,8 @@
 // Futures: their states, who is told when they are done, and what becomes of an exception nobody looks at.
 // Upstream counterpart: Lib/test/test_asyncio/test_futures.py.
-#include <algorithm>
-#include <chrono>
 #include <functional>
 #include <iostream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -26,43 +23,22 @@ using asyncio::InvalidStateError;
 using asyncio::RuntimeError;
 using asyncio::Task;
 using asyncio::ValueError;
+using test::AtEnd;
+using test::CaptureCerr;
+using test::contains;
 using test::Instance;
+using test::Log;
+using test::SetEventLoop;
 using test::TestLoop;
 using test::thrown;
+using test::Unnumbered;
 
 namespace {
-
-using Log = std::vector<std::string>;
-
-// This thread's loop, for as long as the guard lives.
-struct AsCurrent {
-  explicit AsCurrent(EventLoop& loop) { asyncio::set_event_loop(&loop); }
-  ~AsCurrent() { asyncio::set_event_loop(nullptr); }
-};
-
-// What std::cerr is sent while it lives.
-class CapturedErrors {
- public:
-  CapturedErrors() : previous_(std::cerr.rdbuf(text_.rdbuf())) {}
-  ~CapturedErrors() { std::cerr.rdbuf(previous_); }
-  std::string text() const { return text_.str(); }
-
- private:
-  std::ostringstream text_;
-  std::streambuf* previous_;
-};
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // A done callback that appends a word.
 auto appends(Log& log, std::string word) {
   return [&log, word = std::move(word)](const auto&) { log.push_back(word); };
 }
-
-struct Unnumbered {  // no default constructor
-  explicit Unnumbered(int n) : number(n) {}
-  int number;
-};
 
 struct CountsCopies {
   explicit CountsCopies(int* counter) : copies(counter) {}
@@ -130,7 +106,7 @@ TEST_CASE("a future belongs to the loop it was made for", "[futures][test_future
 
 TEST_CASE("Future() belongs to the running loop", "[futures][test_futures.test_constructor_use_running_loop]") {
   TestLoop running, current;
-  const AsCurrent guard(current);
+  const SetEventLoop guard(current);
   const EventLoop* found = nullptr;
   running.call_soon([&] { found = &Future<int>().get_loop(); });
   test::run_once(running);
@@ -140,7 +116,7 @@ TEST_CASE("Future() belongs to the running loop", "[futures][test_futures.test_c
 TEST_CASE("Future() belongs to the loop of set_event_loop when none runs",
           "[futures][test_futures.test_constructor_use_global_loop]") {
   TestLoop loop;
-  const AsCurrent guard(loop);
+  const SetEventLoop guard(loop);
   CHECK(&Future<int>().get_loop() == &loop);
   CHECK(&Future<>().get_loop() == &loop);
 }
@@ -251,7 +227,7 @@ TEST_CASE("comparisons among futures, tasks and AnyFutures are unambiguous", "[f
 
 TEST_CASE("a Future made from a task is the task: cancel cancels the coroutine", "[futures][api]") {
   TestLoop loop;
-  const AsCurrent guard(loop);
+  const SetEventLoop guard(loop);
   Log log;
   const Future<int> future = loop.create_task(wait_for_ever(&log));
   test::run_once(loop);
@@ -867,30 +843,13 @@ TEST_CASE("a waiting task is not removed with the callbacks around it", "[future
   CHECK(task.done());
 }
 
-namespace {
-
-// Runs something when it is destroyed; a moved-from one does not.
-class AtDestruction {
- public:
-  explicit AtDestruction(std::function<void()> f) : f_(std::move(f)) {}
-  AtDestruction(AtDestruction&& other) noexcept : f_(std::exchange(other.f_, nullptr)) {}
-  ~AtDestruction() {
-    if (f_) f_();
-  }
-
- private:
-  std::function<void()> f_;
-};
-
-}  // namespace
-
 TEST_CASE("a removed callback's destructor may add callbacks: they come after those that stay",
           "[futures][test_futures.test_schedule_callbacks_list_mutation_2]") {
   TestLoop loop;
   Log log;
   const Future<int> future(loop);
   future.add_done_callback(appends(log, "1"));
-  AtDestruction adds([&] { future.add_done_callback(appends(log, "added")); });
+  AtEnd adds([&] { future.add_done_callback(appends(log, "added")); });
   const CallbackId removed = future.add_done_callback([adds = std::move(adds)](const auto&) {});
   future.add_done_callback(appends(log, "3"));
   CHECK(future.remove_done_callback(removed) == 1);
@@ -907,8 +866,7 @@ TEST_CASE("a removed callback's destructor may remove other callbacks",
   std::vector<CallbackId> ids;
   std::size_t removed_inside = 0;
   ids.push_back(future.add_done_callback(appends(log, "1")));
-  AtDestruction removes(
-      [&] { removed_inside = future.remove_done_callback(ids[0]) + future.remove_done_callback(ids[1]); });
+  AtEnd removes([&] { removed_inside = future.remove_done_callback(ids[0]) + future.remove_done_callback(ids[1]); });
   const CallbackId removed = future.add_done_callback([removes = std::move(removes)](const auto&) {});
   ids.push_back(future.add_done_callback(appends(log, "3")));
   future.add_done_callback(appends(log, "4"));
@@ -925,7 +883,7 @@ TEST_CASE("a removed callback's destructor may make the future done: the others 
   Log log;
   const Future<int> future(loop);
   future.add_done_callback(appends(log, "1"));
-  AtDestruction finishes([&] { future.set_result(1); });
+  AtEnd finishes([&] { future.set_result(1); });
   const CallbackId removed = future.add_done_callback([finishes = std::move(finishes)](const auto&) {});
   future.add_done_callback(appends(log, "3"));
   CHECK(future.remove_done_callback(removed) == 1);
@@ -941,7 +899,7 @@ TEST_CASE("the callbacks of a hundred removals that each remove another are all 
   std::vector<CallbackId> ids;
   std::size_t next = 1;
   for (int i = 0; i < 100; ++i) {
-    AtDestruction removes([&] {
+    AtEnd removes([&] {
       if (next < ids.size()) future.remove_done_callback(ids[next++]);
     });
     ids.push_back(
@@ -1339,7 +1297,7 @@ TEST_CASE("a done callback that does not look leaves the exception to be reporte
 
 TEST_CASE("without a handler an exception that nobody retrieved is written to std::cerr", "[futures][rule-6]") {
   TestLoop loop;
-  const CapturedErrors errors;
+  const CaptureCerr errors;
   { Future<int>(loop).set_exception(RuntimeError("boom")); }
   CHECK(contains(errors.text(), "Future exception was never retrieved"));
   CHECK(contains(errors.text(), "std::runtime_error: boom"));
@@ -1347,7 +1305,7 @@ TEST_CASE("without a handler an exception that nobody retrieved is written to st
 
 TEST_CASE("an exception that nobody retrieved is written to std::cerr when the loop is gone",
           "[futures][rule-6][rule-7]") {
-  const CapturedErrors errors;
+  const CaptureCerr errors;
   {
     auto loop = std::make_unique<TestLoop>();
     const Future<int> future(*loop);
@@ -1361,7 +1319,7 @@ TEST_CASE("an exception that nobody retrieved is written to std::cerr when the l
 
 TEST_CASE("what an exception handler throws about a dropped future stays inside", "[futures][rule-6]") {
   TestLoop loop;
-  const CapturedErrors errors;
+  const CaptureCerr errors;
   loop.set_exception_handler(
       [](EventLoop&, const asyncio::ExceptionContext&) { throw RuntimeError("in the handler"); });
   { Future<int>(loop).set_exception(RuntimeError("boom")); }

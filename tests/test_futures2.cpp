@@ -2,7 +2,6 @@
 // Upstream counterpart: Lib/test/test_asyncio/test_futures2.py.
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tests/utils.hpp"
@@ -13,16 +12,11 @@ using asyncio::Future;
 using asyncio::RuntimeError;
 using asyncio::Task;
 using asyncio::ValueError;
+using test::contains;
+using test::fails;
 using test::TestLoop;
 
 namespace {
-
-Coroutine<int> fails(std::string text) {
-  throw ValueError(text);
-  co_return 0;
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 int occurrences(const std::string& text, const std::string& part) {
   int count = 0;

@@ -2,7 +2,6 @@
 // becomes of those that are cancelled meanwhile. Upstream counterpart: Lib/test/test_asyncio/test_locks.py.
 #include <algorithm>
 #include <ctime>
-#include <iostream>
 #include <memory>
 #include <optional>
 #include <random>
@@ -23,11 +22,13 @@ using asyncio::Event;
 using asyncio::Lock;
 using asyncio::Semaphore;
 using asyncio::Task;
+using test::check_linear;
+using test::contains;
 using test::Instance;
+using test::Numbers;
 using test::run_briefly;
 using test::run_once;
 using test::TestLoop;
-using Numbers = std::vector<int>;
 
 /// Takes it, notes its number, and keeps it.
 template <class Primitive> Coroutine<void> takes(Primitive& primitive, Numbers& log, int number) {
@@ -86,8 +87,6 @@ template <class F> std::string thrown_in_a_second_loop(F make) {
 }
 
 const char* const OTHER_LOOP = "is bound to a different event loop";
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 }  // namespace
 
@@ -1955,18 +1954,10 @@ template <class Primitive> double seconds_to_cancel(std::size_t n) {
   return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
 }
 
-template <class Primitive> void compare_times(const char* name, std::size_t n, bool print) {
-  double few = 1e9, many = 1e9;  // the best of three each: other programs run, too
-  for (int i = 0; i < 3; ++i) few = std::min(few, seconds_to_cancel<Primitive>(n));
-  for (int i = 0; i < 3 && (i == 0 || many >= 40 * few); ++i) many = seconds_to_cancel<Primitive>(10 * n);
-  if (print) std::cout << name << ": " << n << " waiters " << few << " s, " << 10 * n << " waiters " << many << " s\n";
-  CHECK(many < 40 * std::max(few, 1e-4));
-}
-
 void compare_all_times(std::size_t n, bool print) {
-  SECTION("of an event") { compare_times<Event>("Event", n, print); }
-  SECTION("of a lock") { compare_times<Lock>("Lock", n, print); }
-  SECTION("of a semaphore") { compare_times<Semaphore>("Semaphore", n, print); }
+  SECTION("of an event") { check_linear("Event", n, seconds_to_cancel<Event>, print); }
+  SECTION("of a lock") { check_linear("Lock", n, seconds_to_cancel<Lock>, print); }
+  SECTION("of a semaphore") { check_linear("Semaphore", n, seconds_to_cancel<Semaphore>, print); }
 }
 
 }  // namespace

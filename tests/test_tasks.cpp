@@ -20,25 +20,23 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::fails;
 using test::Instance;
+using test::Log;
+using test::makes_unique;
+using test::nothing;
+using test::returns;
+using test::SetEventLoop;
+using test::sleeps;
 using test::TestLoop;
-using Log = std::vector<std::string>;
+using test::waits_for;
 
-Coroutine<void> nothing() { co_return; }
 Coroutine<std::string> says_ok() { co_return "ok"; }
-Coroutine<int> returns(int value) { co_return value; }
-Coroutine<int> fails(std::string text) {
-  throw asyncio::ValueError(text);
-  co_return 0;
-}
-Coroutine<int> waits_for(Future<int> future) { co_return co_await future; }
-Coroutine<void> sleeps(double seconds) { co_await asyncio::sleep(seconds); }
 Coroutine<int> sleeps_then_returns(double seconds, int value) {
   co_await asyncio::sleep(seconds);
   co_return value;
 }
 Coroutine<void> holds(Instance, Future<void> future) { co_await future; }
-Coroutine<std::unique_ptr<int>> makes_unique(int value) { co_return std::make_unique<int>(value); }
 
 /// Cancels the task that runs.
 void cancel_myself(std::string message = {}) { asyncio::current_task().cancel(std::move(message)); }
@@ -52,12 +50,6 @@ template <class F> std::string cancel_message_of(F f) {
   }
   return "none";
 }
-
-/// Makes a loop this thread's loop, as long as it lives.
-struct SetEventLoop {
-  explicit SetEventLoop(asyncio::EventLoop& loop) { asyncio::set_event_loop(&loop); }
-  ~SetEventLoop() { asyncio::set_event_loop(nullptr); }
-};
 
 /// Notes its end.
 struct NotesEnd {

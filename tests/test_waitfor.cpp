@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "tests/utils.hpp"
 
@@ -14,23 +13,18 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::fails_later;
 using test::Instance;
+using test::makes_unique;
+using test::outcome_of;
+using test::says;
 using test::TestLoop;
 
 constexpr double EPSILON = 0.0001;
 
-Coroutine<std::string> says(std::string text) { co_return text; }
 Coroutine<std::string> later(double seconds, std::string text) {
   co_await asyncio::sleep(seconds);
   co_return text;
-}
-Coroutine<int> fails_later(double seconds) {
-  co_await asyncio::sleep(seconds);
-  throw asyncio::ValueError("spam");
-}
-Coroutine<std::unique_ptr<int>> makes_unique(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return std::make_unique<int>(value);
 }
 /// Takes 2 seconds, whoever cancels it.
 Coroutine<void> slow(TestLoop& loop, bool& exited) {
@@ -55,19 +49,6 @@ Coroutine<void> dies_slowly(double seconds, bool& done) {
   std::rethrow_exception(cancelled);
 }
 
-/// "TimeoutError", "CancelledError", what() of any other error, "returned" if there is none.
-Coroutine<std::string> outcome_of(Coroutine<void> coroutine) {
-  try {
-    co_await coroutine;
-  } catch (const asyncio::TimeoutError&) {
-    co_return "TimeoutError";
-  } catch (const CancelledError&) {
-    co_return "CancelledError";
-  } catch (const std::exception& error) {
-    co_return error.what();
-  }
-  co_return "returned";
-}
 template <class T> Coroutine<void> dropping(Coroutine<T> coroutine) { static_cast<void>(co_await coroutine); }
 
 }  // namespace

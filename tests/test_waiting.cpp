@@ -23,31 +23,19 @@ using asyncio::Future;
 using asyncio::NoneType;
 using asyncio::Outcome;
 using asyncio::Task;
+using test::fails;
+using test::fails_later;
 using test::Instance;
+using test::later;
+using test::Log;
+using test::makes_unique;
+using test::nothing;
+using test::Numbers;
+using test::returns;
+using test::says;
 using test::TestLoop;
-using Log = std::vector<std::string>;
-using Ints = std::vector<int>;
+using test::waits_for;
 
-Coroutine<void> nothing() { co_return; }
-Coroutine<int> returns(int value) { co_return value; }
-Coroutine<std::string> says(std::string text) { co_return text; }
-Coroutine<int> fails(std::string text) {
-  throw asyncio::ValueError(text);
-  co_return 0;
-}
-Coroutine<int> later(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return value;
-}
-Coroutine<int> fails_later(double seconds, std::string text) {
-  co_await asyncio::sleep(seconds);
-  throw asyncio::ValueError(text);
-}
-Coroutine<int> waits_for(Future<int> future) { co_return co_await future; }
-Coroutine<std::unique_ptr<int>> makes_unique(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return std::make_unique<int>(value);
-}
 /// Goes on after the first cancellation, and returns `value` a while later.
 Coroutine<int> refuses_once(double seconds, int value) {
   try {
@@ -119,14 +107,14 @@ TEST_CASE("gather of a vector of futures gives a vector in the order of the vect
           "[gather][test_tasks.test_success]") {
   TestLoop loop;
   const auto futures = make_futures(loop, 3);
-  const Future<Ints> all = asyncio::gather(futures);
+  const Future<Numbers> all = asyncio::gather(futures);
   futures[1].set_result(1);
   futures[0].set_result(2);
   test::run_briefly(loop);
   CHECK_FALSE(all.done());
   futures[2].set_result(3);
   test::run_briefly(loop);
-  CHECK(all.result() == Ints{2, 1, 3});
+  CHECK(all.result() == Numbers{2, 1, 3});
 }
 
 TEST_CASE("gather of coroutines ends when the last is done, with the results in the order of the arguments",
@@ -145,12 +133,12 @@ TEST_CASE("gather of coroutines ends when the last is done, with the results in 
 TEST_CASE("gather of a vector of coroutines gives a vector in the order of the vector",
           "[gather][test_tasks.test_success]") {
   TestLoop loop;
-  auto main = []() -> Coroutine<Ints> {
+  auto main = []() -> Coroutine<Numbers> {
     std::vector<Coroutine<int>> coroutines;
     for (int i = 0; i < 5; ++i) coroutines.push_back(later(5 - i, i));
     co_return co_await asyncio::gather(std::move(coroutines));
   };
-  CHECK(loop.run_until_complete(main()) == Ints{0, 1, 2, 3, 4});
+  CHECK(loop.run_until_complete(main()) == Numbers{0, 1, 2, 3, 4});
 }
 
 TEST_CASE("gather takes coroutines, tasks, futures and callables side by side, of different types", "[gather]") {
@@ -174,7 +162,7 @@ TEST_CASE("the type of gather's result names each result, void as None", "[gathe
   using Both = decltype(asyncio::gather(returns(1), nothing()));
   CHECK(std::is_same_v<Both, Future<std::tuple<int, NoneType>>>);
   using Many = decltype(asyncio::gather(std::vector<Coroutine<int>>()));
-  CHECK(std::is_same_v<Many, Future<Ints>>);
+  CHECK(std::is_same_v<Many, Future<Numbers>>);
   using Nones = decltype(asyncio::gather(std::vector<Task<void>>()));
   CHECK(std::is_same_v<Nones, Future<std::vector<NoneType>>>);
   using Outcomes = decltype(asyncio::gather({.return_exceptions = true}, returns(1), nothing()));
@@ -325,7 +313,7 @@ TEST_CASE("gather of nothing is done at once with an empty result",
     CHECK(&none.get_loop() == &loop);
     CHECK(none.done());
     CHECK(none.result() == std::tuple<>());
-    const Ints results = co_await no_results;
+    const Numbers results = co_await no_results;
     CHECK(results.empty());
     CHECK(no_outcomes.result().empty());
     CHECK(loop.iterations() == start);
@@ -400,11 +388,11 @@ TEST_CASE("a future that stands twice in the vector of gather has its result at 
   TestLoop loop;
   const Future<int> a(loop), b(loop);
   const std::vector<Future<int>> futures{a, b, a};
-  const Future<Ints> all = asyncio::gather(futures);
+  const Future<Numbers> all = asyncio::gather(futures);
   a.set_result(1);
   b.set_result(2);
   test::run_briefly(loop);
-  CHECK(all.result() == Ints{1, 2, 1});
+  CHECK(all.result() == Numbers{1, 2, 1});
 }
 
 TEST_CASE("gather of what is done already is done when it returns", "[gather]") {
@@ -687,7 +675,7 @@ TEST_CASE("a hundred thousand tasks can be gathered", "[gather][scale]") {
   auto main = [&]() -> Coroutine<long> {
     std::vector<Coroutine<int>> coroutines;
     for (int i = 0; i < n; ++i) coroutines.push_back(yields_then_returns(1, i));
-    const Ints results = co_await asyncio::gather(std::move(coroutines));
+    const Numbers results = co_await asyncio::gather(std::move(coroutines));
     long sum = 0;
     for (int i = 0; i < n; ++i) {
       if (results[static_cast<std::size_t>(i)] == i) ++sum;
@@ -704,7 +692,7 @@ TEST_CASE("a million gathered tasks cost ten times as much as a hundred thousand
     auto main = [&]() -> Coroutine<std::size_t> {
       std::vector<Coroutine<int>> coroutines;
       for (int i = 0; i < n; ++i) coroutines.push_back(yields_then_returns(1, i));
-      const Ints results = co_await asyncio::gather(std::move(coroutines));
+      const Numbers results = co_await asyncio::gather(std::move(coroutines));
       co_return results.size();
     };
     CHECK(loop.run_until_complete(main()) == static_cast<std::size_t>(n));
@@ -1115,16 +1103,16 @@ TEST_CASE("an exception behind a cancelled shield is reported as never retrieved
 
 TEST_CASE("as_completed gives the results in the order of completion", "[as_completed][test_tasks.test_as_completed]") {
   TestLoop loop;
-  auto main = []() -> Coroutine<Ints> {
+  auto main = []() -> Coroutine<Numbers> {
     std::vector<Coroutine<int>> coroutines;
     coroutines.push_back(later(0.02, 2));
     coroutines.push_back(later(0.15, 3));
     coroutines.push_back(later(0.01, 1));
-    Ints results;
+    Numbers results;
     for (auto& next : asyncio::as_completed(std::move(coroutines))) results.push_back(co_await next);
     co_return results;
   };
-  CHECK(loop.run_until_complete(main()) == Ints{1, 2, 3});
+  CHECK(loop.run_until_complete(main()) == Numbers{1, 2, 3});
   CHECK(loop.time() == 0.15);
 }
 
@@ -1132,13 +1120,13 @@ TEST_CASE("as_completed takes tasks and futures, too", "[as_completed][test_task
   TestLoop loop;
   const std::vector<Task<int>> tasks{loop.create_task(later(2, 2)), loop.create_task(later(1, 1))};
   const std::vector<Future<int>> futures{tasks[0], tasks[1]};
-  auto main = [&]() -> Coroutine<Ints> {
-    Ints results;
+  auto main = [&]() -> Coroutine<Numbers> {
+    Numbers results;
     for (auto& next : asyncio::as_completed(tasks)) results.push_back(co_await next);
     for (auto& next : asyncio::as_completed(futures)) results.push_back(co_await next);  // all done: in given order
     co_return results;
   };
-  CHECK(loop.run_until_complete(main()) == Ints{1, 2, 2, 1});
+  CHECK(loop.run_until_complete(main()) == Numbers{1, 2, 2, 1});
 }
 
 TEST_CASE("as_completed of nothing gives nothing", "[as_completed]") {
@@ -1193,11 +1181,11 @@ TEST_CASE("a range of as_completed that was left with break is resumed by the ne
           "[as_completed][test_tasks.test_as_completed_resume_iterator]") {
   TestLoop loop;
   loop.catch_exceptions();
-  auto main = []() -> Coroutine<Ints> {
+  auto main = []() -> Coroutine<Numbers> {
     std::vector<Coroutine<int>> coroutines;
     for (int i = 0; i < 4; ++i) coroutines.push_back(returns(i));
     auto range = asyncio::as_completed(std::move(coroutines));
-    Ints results;
+    Numbers results;
     for (auto& next : range) {
       results.push_back(co_await next);
       if (results.size() == 2) break;
@@ -1205,7 +1193,7 @@ TEST_CASE("a range of as_completed that was left with break is resumed by the ne
     for (auto& next : range) results.push_back(co_await next);
     co_return results;
   };
-  CHECK(loop.run_until_complete(main()) == Ints{0, 1, 2, 3});
+  CHECK(loop.run_until_complete(main()) == Numbers{0, 1, 2, 3});
 }
 
 TEST_CASE("whichever coroutine of as_completed is awaited first gets the first result",
@@ -1231,7 +1219,7 @@ TEST_CASE("whichever coroutine of as_completed is awaited first gets the first r
 TEST_CASE("the coroutines of as_completed may be awaited at the same time",
           "[as_completed][test_tasks.test_as_completed_concurrent]") {
   TestLoop loop;
-  auto main = []() -> Coroutine<Ints> {
+  auto main = []() -> Coroutine<Numbers> {
     std::vector<Coroutine<int>> coroutines;
     coroutines.push_back(later(0.06, 2));
     coroutines.push_back(later(0.05, 1));
@@ -1239,7 +1227,7 @@ TEST_CASE("the coroutines of as_completed may be awaited at the same time",
     for (auto& next : asyncio::as_completed(std::move(coroutines))) nexts.push_back(std::move(next));
     co_return co_await asyncio::gather(std::move(nexts));
   };
-  CHECK(loop.run_until_complete(main()) == Ints{1, 2});
+  CHECK(loop.run_until_complete(main()) == Numbers{1, 2});
 }
 
 TEST_CASE("as_completed gives what stands twice in the vector once",
