@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -286,5 +287,65 @@ template <class P = Recorder> asyncio::Coroutine<Connected<P>> connected(asyncio
 template <class P = Recorder> asyncio::Coroutine<Connected<P>> connected(asyncio::EventLoop& loop) {
   return connected<P>(loop, std::make_shared<P>());
 }
+
+/// The same for datagrams; on_datagram and on_error are called after the note is made.
+struct DatagramRecorder : asyncio::DatagramProtocol {
+  void connection_made(std::shared_ptr<asyncio::DatagramTransport> made) override {
+    calls.push_back("made");
+    transport = std::move(made);
+  }
+  void datagram_received(std::string_view data, const asyncio::SocketAddress& from) override {
+    calls.push_back("datagram " + std::string(data));
+    sender = from;
+    if (on_datagram) on_datagram(*this);
+  }
+  void error_received(std::exception_ptr exception) override {
+    calls.push_back("error " + std::to_string(code_of(exception)));
+    if (on_error) on_error(*this);
+  }
+  void connection_lost(std::exception_ptr exception) override {
+    calls.push_back(exception ? "lost by error" : "lost");
+    error = exception;
+    ++lost;
+    transport = nullptr;
+  }
+  void pause_writing() override { calls.push_back("pause"); }
+  void resume_writing() override { calls.push_back("resume"); }
+
+  std::function<void(DatagramRecorder&)> on_datagram, on_error;
+  Instance instance;
+  std::shared_ptr<asyncio::DatagramTransport> transport;
+  Calls calls;
+  asyncio::SocketAddress sender;
+  std::exception_ptr error;
+  int lost = 0;
+};
+
+/// A transport of datagrams with its protocol.
+struct Endpoint {
+  std::shared_ptr<asyncio::DatagramTransport> transport;
+  std::shared_ptr<DatagramRecorder> protocol;
+};
+
+inline asyncio::Coroutine<Endpoint> endpoint(asyncio::EventLoop& loop, std::optional<asyncio::SocketAddress> local,
+                                             std::optional<asyncio::SocketAddress> remote = {}) {
+  const auto factory = [] { return std::make_shared<DatagramRecorder>(); };
+  const auto [transport, protocol] = co_await loop.create_datagram_endpoint(factory, local, remote);
+  co_return Endpoint{transport, protocol};
+}
+
+/// Reads from the bare end until n bytes are there or the end came, while the loop goes on.
+inline asyncio::Coroutine<std::string> receive(int fd, std::size_t n) {
+  std::string all;
+  std::string bytes(1 << 16, '\0');
+  while (all.size() < n) {
+    const ssize_t got = ::read(fd, bytes.data(), bytes.size());
+    if (got > 0) all.append(bytes, 0, static_cast<std::size_t>(got));
+    if (got == 0 || (got < 0 && errno != EAGAIN)) break;
+    if (got < 0) co_await asyncio::sleep(0.0005);
+  }
+  co_return all;
+}
+inline constexpr std::size_t TO_THE_END = -1;
 
 }  // namespace test

@@ -23,22 +23,21 @@ using asyncio::InvalidStateError;
 using asyncio::RuntimeError;
 using asyncio::Task;
 using asyncio::ValueError;
+using test::appends;
 using test::AtEnd;
+using test::await_and_log;
 using test::CaptureCerr;
 using test::contains;
 using test::Instance;
 using test::Log;
+using test::returns;
 using test::SetEventLoop;
 using test::TestLoop;
 using test::thrown;
 using test::Unnumbered;
+using test::waits_for;
 
 namespace {
-
-// A done callback that appends a word.
-auto appends(Log& log, std::string word) {
-  return [&log, word = std::move(word)](const auto&) { log.push_back(word); };
-}
 
 struct CountsCopies {
   explicit CountsCopies(int* counter) : copies(counter) {}
@@ -63,18 +62,6 @@ template <class F>
 concept TakesBraces = requires(F future) {
   future.set_result({1, 2});
 };
-
-template <class T> Coroutine<T> await_future(Future<T> future) { co_return co_await future; }
-
-Coroutine<void> await_and_log(Future<int> future, Log& log, std::string name) {
-  try {
-    log.push_back(name + "=" + std::to_string(co_await future));
-  } catch (const CancelledError& error) {
-    log.push_back(name + " cancelled " + error.what());
-  }
-}
-
-Coroutine<int> forty_two() { co_return 42; }
 
 Coroutine<int> wait_for_ever(Log* log = nullptr) {
   try {
@@ -195,7 +182,7 @@ TEST_CASE("an AnyFuture made from nothing is null", "[futures][api]") {
 
 TEST_CASE("futures, tasks and AnyFutures that are the same object have the same hash", "[futures][api]") {
   TestLoop loop;
-  const Task<int> task = loop.create_task(forty_two());
+  const Task<int> task = loop.create_task(returns(42));
   const Future<int> future = task;
   const AnyFuture any = task;
   CHECK(std::hash<Task<int>>()(task) == std::hash<AnyFuture>()(any));
@@ -209,7 +196,7 @@ TEST_CASE("futures, tasks and AnyFutures that are the same object have the same 
 
 TEST_CASE("comparisons among futures, tasks and AnyFutures are unambiguous", "[futures][api]") {
   TestLoop loop;
-  const Task<int> task = loop.create_task(forty_two());
+  const Task<int> task = loop.create_task(returns(42));
   const Future<int> future = task;
   const AnyFuture any = task;
   const asyncio::AnyTask any_task = task;
@@ -240,7 +227,7 @@ TEST_CASE("a Future made from a task is the task: cancel cancels the coroutine",
 
 TEST_CASE("a Future made from a task is the task: set_result and set_exception are refused", "[futures][api]") {
   TestLoop loop;
-  const Future<int> future = loop.create_task(forty_two());
+  const Future<int> future = loop.create_task(returns(42));
   CHECK(thrown([&] { future.set_result(1); }) == "std::runtime_error: Task does not support set_result operation");
   CHECK(thrown([&] { future.set_exception(RuntimeError("x")); }) ==
         "std::runtime_error: Task does not support set_exception operation");
@@ -653,7 +640,7 @@ TEST_CASE("a done callback is given the future that is done", "[futures][api]") 
 
 TEST_CASE("a done callback of a task is given the task", "[futures][api]") {
   TestLoop loop;
-  const Task<int> task = loop.create_task(forty_two());
+  const Task<int> task = loop.create_task(returns(42));
   AnyFuture given;
   task.add_done_callback([&](const Future<int>& done) { given = done; });
   test::run_once(loop, 2);
@@ -917,7 +904,7 @@ TEST_CASE("awaiting a done future does not suspend", "[futures][rule-1]") {
   TestLoop loop;
   const Future<int> future(loop);
   future.set_result(42);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   CHECK_FALSE(coroutine.send().has_value());
   CHECK(coroutine.result() == 42);
 }
@@ -926,7 +913,7 @@ TEST_CASE("awaiting a done future takes no iteration more", "[futures][rule-1]")
   TestLoop loop;
   const Future<int> future(loop);
   future.set_result(42);
-  const Task<int> task = loop.create_task(await_future(future));
+  const Task<int> task = loop.create_task(waits_for(future));
   test::run_once(loop);
   CHECK(task.done());
 }
@@ -955,14 +942,14 @@ TEST_CASE("a result that is a tuple is awaited as one value",
   TestLoop loop;
   const Future<std::tuple<int, std::string>> future(loop);
   future.set_result(std::tuple<int, std::string>(1, "two"));
-  CHECK((loop.run_until_complete(await_future(future)) == std::tuple<int, std::string>(1, "two")));
+  CHECK((loop.run_until_complete(waits_for(future)) == std::tuple<int, std::string>(1, "two")));
 }
 
 TEST_CASE("an await that is resumed before its future is done is an error",
           "[futures][rule-8][test_futures.test_iter]") {
   TestLoop loop;
   const Future<int> future(loop);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   REQUIRE(coroutine.send().has_value());
   CHECK(thrown([&] { coroutine.send(); }) == "std::runtime_error: await wasn't used with future");
   CHECK(coroutine.done());
@@ -972,7 +959,7 @@ TEST_CASE("an exception thrown into an await of a future comes out of it",
           "[futures][test_futures.test_future_iter_throw]") {
   TestLoop loop;
   const Future<int> future(loop);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   REQUIRE(coroutine.send().has_value());
   CHECK(thrown([&] { coroutine.throw_(std::make_exception_ptr(RuntimeError("zebra"))); }) ==
         "std::runtime_error: zebra");
@@ -983,7 +970,7 @@ TEST_CASE("an exception thrown into an await is raised there even if the future 
           "[futures][test_futures.test_future_iter_throw]") {
   TestLoop loop;
   const Future<int> future(loop);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   REQUIRE(coroutine.send().has_value());
   future.set_result(1);
   REQUIRE_THROWS_AS(coroutine.throw_(std::make_exception_ptr(ValueError("elephant"))), ValueError);
@@ -996,7 +983,7 @@ TEST_CASE("awaiting a future with an exception raises it", "[futures]") {
   SECTION("that is done later") {
     loop.call_soon([future] { future.set_exception(RuntimeError("boom")); });
   }
-  CHECK(thrown([&] { return loop.run_until_complete(await_future(future)); }) == "std::runtime_error: boom");
+  CHECK(thrown([&] { return loop.run_until_complete(waits_for(future)); }) == "std::runtime_error: boom");
 }
 
 TEST_CASE("awaiting a cancelled future raises CancelledError with its message", "[futures]") {
@@ -1044,7 +1031,7 @@ TEST_CASE("cancelling a future cancels none of the tasks that await it: they may
 TEST_CASE("who awaits a future that call_soon sets goes on two iterations later", "[futures][iterations]") {
   TestLoop loop;
   const Future<int> future(loop);
-  const Task<int> task = loop.create_task(await_future(future));
+  const Task<int> task = loop.create_task(waits_for(future));
   test::run_once(loop);
   loop.call_soon([future] { future.set_result(1); });
   test::run_once(loop);
@@ -1056,7 +1043,7 @@ TEST_CASE("who awaits a future that call_soon sets goes on two iterations later"
 TEST_CASE("awaiting a future of another loop is an error at the await", "[futures][rule-8]") {
   TestLoop loop, other;
   const Future<int> future(other);
-  const std::string error = thrown([&] { return loop.run_until_complete(await_future(future)); });
+  const std::string error = thrown([&] { return loop.run_until_complete(waits_for(future)); });
   CHECK(contains(error, "std::runtime_error: "));
   CHECK(contains(error, "attached to a different loop"));
   CHECK_FALSE(future.done());
@@ -1081,7 +1068,7 @@ TEST_CASE("awaiting another loop's future that is done is no error: it does not 
   TestLoop loop, other;
   const Future<int> future(other);
   future.set_result(3);
-  CHECK(loop.run_until_complete(await_future(future)) == 3);
+  CHECK(loop.run_until_complete(waits_for(future)) == 3);
 }
 
 // ---- Copies and moves of the result ---------------------------------------------------------------------
@@ -1275,7 +1262,7 @@ TEST_CASE("an exception that was looked at is not reported",
     SECTION("by exception()") { static_cast<void>(future.exception()); }
     SECTION("by result()") { REQUIRE_THROWS_AS(future.result(), RuntimeError); }
     SECTION("by AnyFuture::exception()") { static_cast<void>(AnyFuture(future).exception()); }
-    SECTION("by co_await") { REQUIRE_THROWS(loop.run_until_complete(await_future(future))); }
+    SECTION("by co_await") { REQUIRE_THROWS(loop.run_until_complete(waits_for(future))); }
     SECTION("by run_until_complete") { REQUIRE_THROWS(loop.run_until_complete(future)); }
     SECTION("by cancel(), which gives it up") { CHECK_FALSE(future.cancel()); }
   }

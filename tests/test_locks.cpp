@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/utils.hpp"
+#include "tests/locks.hpp"
 
 namespace {
 
@@ -22,19 +22,16 @@ using asyncio::Event;
 using asyncio::Lock;
 using asyncio::Semaphore;
 using asyncio::Task;
+using test::acquire_now;
 using test::check_linear;
 using test::contains;
 using test::Instance;
+using test::is_notified;
 using test::Numbers;
 using test::run_briefly;
 using test::run_once;
+using test::takes;
 using test::TestLoop;
-
-/// Takes it, notes its number, and keeps it.
-template <class Primitive> Coroutine<void> takes(Primitive& primitive, Numbers& log, int number) {
-  co_await primitive.acquire();
-  log.push_back(number);
-}
 
 /// Takes it, notes its number, and gives it back in the same step.
 template <class Primitive> Coroutine<void> takes_and_returns(Primitive& primitive, Numbers& log, int number) {
@@ -45,13 +42,6 @@ template <class Primitive> Coroutine<void> takes_and_returns(Primitive& primitiv
 
 Coroutine<void> waits(Event& event, Numbers& log, int number) {
   co_await event.wait();
-  log.push_back(number);
-}
-
-/// Waits for a notification, notes its number, and keeps the lock.
-Coroutine<void> is_notified(Condition& condition, Numbers& log, int number) {
-  co_await condition.acquire();
-  co_await condition.wait();
   log.push_back(number);
 }
 
@@ -71,14 +61,6 @@ Coroutine<void> acquires_holding(Condition& condition, Instance) {
   co_await condition.wait();
 }
 Coroutine<void> acquires_holding(Barrier& barrier, Instance) { co_await barrier.wait(); }
-
-/// Acquires from outside of any task, when it is known not to wait.
-template <class Primitive> void acquire_now(TestLoop& loop, Primitive& primitive) {
-  const auto acquired = loop.create_task(primitive.acquire());
-  run_once(loop);
-  REQUIRE(acquired.done());
-  REQUIRE(acquired.result());
-}
 
 /// In a fresh loop, what `make()` coroutine throws.
 template <class F> std::string thrown_in_a_second_loop(F make) {

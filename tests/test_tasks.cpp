@@ -20,26 +20,23 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::cancel_myself;
 using test::fails;
+using test::holds;
 using test::Instance;
 using test::Log;
 using test::makes_unique;
+using test::NotesEnd;
 using test::nothing;
 using test::returns;
+
+using test::later;
 using test::SetEventLoop;
 using test::sleeps;
 using test::TestLoop;
 using test::waits_for;
 
 Coroutine<std::string> says_ok() { co_return "ok"; }
-Coroutine<int> sleeps_then_returns(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return value;
-}
-Coroutine<void> holds(Instance, Future<void> future) { co_await future; }
-
-/// Cancels the task that runs.
-void cancel_myself(std::string message = {}) { asyncio::current_task().cancel(std::move(message)); }
 
 /// What the message of a caught CancelledError was; "none" if none was raised.
 template <class F> std::string cancel_message_of(F f) {
@@ -50,13 +47,6 @@ template <class F> std::string cancel_message_of(F f) {
   }
   return "none";
 }
-
-/// Notes its end.
-struct NotesEnd {
-  Log& log;
-  std::string name;
-  ~NotesEnd() { log.push_back(name); }
-};
 
 }  // namespace
 
@@ -187,7 +177,7 @@ TEST_CASE("several tasks that wait for one future all get its value, in the orde
 
 TEST_CASE("several tasks may wait for one task, before it is done and after", "[tasks]") {
   TestLoop loop;
-  const Task<int> source = loop.create_task(sleeps_then_returns(1, 5));
+  const Task<int> source = loop.create_task(later(1, 5));
   auto waiter = [&]() -> Coroutine<int> { co_return co_await source; };
   const Task<int> a = loop.create_task(waiter()), b = loop.create_task(waiter());
   CHECK(loop.run_until_complete(a) == 5);
@@ -809,7 +799,7 @@ TEST_CASE("a callable whose task is cancelled before the first step is never cal
 
 TEST_CASE("a callback can cancel a sleeping task", "[tasks][rule-5][test_tasks.test_cancel]") {
   TestLoop loop;
-  const Task<int> task = loop.create_task(sleeps_then_returns(10, 12));
+  const Task<int> task = loop.create_task(later(10, 12));
   loop.call_soon([&] { CHECK(task.cancel()); });
   CHECK_THROWS_AS(loop.run_until_complete(task), CancelledError);
   CHECK(task.done());

@@ -15,10 +15,10 @@
 using asyncio::Coroutine, asyncio::describe, asyncio::getsockname, asyncio::holds, asyncio::sleep;
 using asyncio::DatagramTransport, asyncio::OSError, asyncio::RuntimeError, asyncio::ValueError;
 using asyncio::SocketAddress, asyncio::Transport;
-using test::Calls, test::CaptureCerr, test::code_of, test::connected, test::Connected, test::digits, test::Fd;
-using test::fill, test::Instance, test::is_open, test::make_pipe, test::MEGABYTE, test::NetLoop, test::raised;
-using test::receive_all, test::Recorder, test::send_all, test::socket_pair, test::tcp_pair, test::until;
-using test::unused_address;
+using test::Calls, test::CaptureCerr, test::code_of, test::connected, test::Connected, test::DatagramRecorder;
+using test::digits, test::endpoint, test::Endpoint, test::Fd, test::fill, test::Instance, test::is_open;
+using test::make_pipe, test::MEGABYTE, test::NetLoop, test::raised, test::receive, test::receive_all, test::Recorder, test::send_all;
+using test::socket_pair, test::tcp_pair, test::TO_THE_END, test::until, test::unused_address;
 
 namespace {
 
@@ -56,50 +56,6 @@ struct Scripted : Recorder {
   Hook on_made, on_data, on_eof, on_lost, on_pause, on_resume;
 };
 
-struct DatagramRecorder : asyncio::DatagramProtocol {
-  void connection_made(std::shared_ptr<DatagramTransport> made) override {
-    calls.push_back("made");
-    transport = std::move(made);
-  }
-  void datagram_received(std::string_view data, const SocketAddress& from) override {
-    calls.push_back("datagram " + std::string(data));
-    sender = from;
-    if (on_datagram) on_datagram(*this);
-  }
-  void error_received(std::exception_ptr exception) override {
-    calls.push_back("error " + std::to_string(code_of(exception)));
-    if (on_error) on_error(*this);
-  }
-  void connection_lost(std::exception_ptr exception) override {
-    calls.push_back(exception ? "lost by error" : "lost");
-    error = exception;
-    ++lost;
-    transport = nullptr;
-  }
-  void pause_writing() override { calls.push_back("pause"); }
-  void resume_writing() override { calls.push_back("resume"); }
-
-  std::function<void(DatagramRecorder&)> on_datagram, on_error;
-  Instance instance;
-  std::shared_ptr<DatagramTransport> transport;
-  Calls calls;
-  SocketAddress sender;
-  std::exception_ptr error;
-  int lost = 0;
-};
-
-struct Endpoint {
-  std::shared_ptr<DatagramTransport> transport;
-  std::shared_ptr<DatagramRecorder> protocol;
-};
-
-Coroutine<Endpoint> endpoint(asyncio::EventLoop& loop, std::optional<SocketAddress> local,
-                             std::optional<SocketAddress> remote = {}) {
-  const auto factory = [] { return std::make_shared<DatagramRecorder>(); };
-  const auto [transport, protocol] = co_await loop.create_datagram_endpoint(factory, local, remote);
-  co_return Endpoint{transport, protocol};
-}
-
 /// A transport and its protocol over the end of a pipe; the other end as a descriptor.
 struct Piped {
   std::shared_ptr<Transport> transport;
@@ -120,20 +76,6 @@ Coroutine<Piped> write_pipe(asyncio::EventLoop& loop) {
   const auto made = co_await loop.connect_write_pipe(factory, writer.release());
   co_return Piped{made.first, made.second, std::move(reader)};
 }
-
-/// Reads from the bare end until n bytes are there or the end came, while the loop goes on.
-Coroutine<std::string> receive(int fd, std::size_t n) {
-  std::string all;
-  std::string bytes(1 << 16, '\0');
-  while (all.size() < n) {
-    const ssize_t got = ::read(fd, bytes.data(), bytes.size());
-    if (got > 0) all.append(bytes, 0, static_cast<std::size_t>(got));
-    if (got == 0 || (got < 0 && errno != EAGAIN)) break;
-    if (got < 0) co_await sleep(0.0005);
-  }
-  co_return all;
-}
-constexpr std::size_t TO_THE_END = -1;
 
 std::string joined(const Calls& calls) {
   std::string text;

@@ -23,6 +23,7 @@ using asyncio::Future;
 using asyncio::NoneType;
 using asyncio::Outcome;
 using asyncio::Task;
+using test::CurrentLoop;
 using test::fails;
 using test::fails_later;
 using test::Instance;
@@ -35,6 +36,7 @@ using test::returns;
 using test::says;
 using test::TestLoop;
 using test::waits_for;
+using test::yields_then_returns;
 
 /// Goes on after the first cancellation, and returns `value` a while later.
 Coroutine<int> refuses_once(double seconds, int value) {
@@ -44,16 +46,6 @@ Coroutine<int> refuses_once(double seconds, int value) {
   co_await asyncio::sleep(seconds);
   co_return value;
 }
-Coroutine<int> yields_then_returns(int times, int value) {
-  for (int i = 0; i < times; ++i) co_await asyncio::sleep(0);
-  co_return value;
-}
-
-/// A loop that is this thread's loop as long as it lives.
-struct CurrentLoop : TestLoop {
-  CurrentLoop() { asyncio::set_event_loop(this); }
-  ~CurrentLoop() override { asyncio::set_event_loop(nullptr); }
-};
 
 /// "7" for a value, the exception's text for an exception.
 template <class T> std::string text_of(const std::variant<T, std::exception_ptr>& outcome) {

@@ -195,12 +195,50 @@ inline asyncio::Coroutine<int> fails_later(double seconds, std::string text = "s
   co_await asyncio::sleep(seconds);
   throw asyncio::ValueError(text);
 }
-inline asyncio::Coroutine<int> waits_for(asyncio::Future<int> future) { co_return co_await future; }
+template <class T> asyncio::Coroutine<T> waits_for(asyncio::Future<T> future) { co_return co_await future; }
 /// A value that can only be moved.
 inline asyncio::Coroutine<std::unique_ptr<int>> makes_unique(int value) { co_return std::make_unique<int>(value); }
 inline asyncio::Coroutine<std::unique_ptr<int>> makes_unique(double seconds, int value) {
   co_await asyncio::sleep(seconds);
   co_return std::make_unique<int>(value);
+}
+
+/// Keeps an Instance until the future is done.
+inline asyncio::Coroutine<void> holds(Instance, asyncio::Future<void> future) { co_await future; }
+
+/// Cancels the task that runs.
+inline void cancel_myself(std::string message = {}) { asyncio::current_task().cancel(std::move(message)); }
+
+/// Notes its end.
+struct NotesEnd {
+  Log& log;
+  std::string name;
+  ~NotesEnd() { log.push_back(name); }
+};
+
+inline asyncio::Coroutine<int> yields_then_returns(int times, int value) {
+  for (int i = 0; i < times; ++i) co_await asyncio::sleep(0);
+  co_return value;
+}
+
+/// A loop that is this thread's loop as long as it lives.
+struct CurrentLoop : TestLoop {
+  CurrentLoop() { asyncio::set_event_loop(this); }
+  ~CurrentLoop() override { asyncio::set_event_loop(nullptr); }
+};
+
+/// A done callback that appends a word.
+inline auto appends(Log& log, std::string word) {
+  return [&log, word = std::move(word)](const auto&) { log.push_back(word); };
+}
+
+/// Awaits the future and notes how it ended.
+inline asyncio::Coroutine<void> await_and_log(asyncio::Future<int> future, Log& log, std::string name) {
+  try {
+    log.push_back(name + "=" + std::to_string(co_await future));
+  } catch (const asyncio::CancelledError& error) {
+    log.push_back(name + " cancelled " + error.what());
+  }
 }
 
 /// "TimeoutError", "CancelledError", what() of any other error, "returned" if there is none.
