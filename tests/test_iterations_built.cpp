@@ -5,16 +5,12 @@
 
 #include "tests/utils.hpp"
 
-namespace {
-
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
 using test::iterations_of;
 using test::returns;
 using test::TestLoop;
-
-}  // namespace
 
 TEST_CASE("wait_for of a coroutine that does not suspend takes no iteration", "[iterations][waitfor][rule-1]") {
   TestLoop loop;
