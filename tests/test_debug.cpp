@@ -194,7 +194,7 @@ TEST_CASE("in debug mode a call from another thread than the loop's is an error,
 
 TEST_CASE("in debug mode a socket that blocks is a ValueError", "[debug][test_sock_lowlevel.test_sock_client_ops]") {
   const auto main = []() -> Coroutine<std::string> {
-    const auto [a, b] = raw_socket_pair();
+    const auto [a, b] = raw_socket_pair(SOCK_STREAM);
     const asyncio::FileDescriptor here(a), there(b);
     co_return co_await test::thrown_by(asyncio::get_running_loop().sock_recv(here.get(), 1));
   };

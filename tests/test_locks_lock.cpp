@@ -21,6 +21,7 @@ using asyncio::Lock;
 using asyncio::Semaphore;
 using asyncio::Task;
 using test::acquire_now;
+using test::cancel_in_random_order;
 using test::check_linear;
 using test::contains;
 using test::Instance;
@@ -608,12 +609,7 @@ template <class Primitive> double seconds_to_cancel(std::size_t n) {
     make_wait(loop, primitive);
     std::vector<Task<void>> tasks;
     for (std::size_t i = 0; i < n; ++i) tasks.push_back(loop.create_task(acquires_holding(primitive, Instance())));
-    run_once(loop);
-    std::shuffle(tasks.begin(), tasks.end(), std::mt19937(7));
-    for (const Task<void>& task : tasks) task.cancel();
-    run_once(loop, 2);
-    CHECK(std::all_of(tasks.begin(), tasks.end(), [](const Task<void>& task) { return task.cancelled(); }));
-    CHECK(Instance::alive() == 0);
+    cancel_in_random_order(loop, tasks);
     finish(loop, primitive);
   }
   return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;

@@ -22,6 +22,7 @@ using asyncio::QueueEmpty;
 using asyncio::QueueFull;
 using asyncio::QueueShutDown;
 using asyncio::Task;
+using test::cancel_in_random_order;
 using test::check_linear;
 using test::Instance;
 using test::Numbers;
@@ -811,12 +812,7 @@ double seconds_to_cancel_in_queues(std::size_t n) {
       tasks.push_back(loop.create_task(gets_holding(empty, Instance())));
       tasks.push_back(loop.create_task(puts_holding(full, Instance())));
     }
-    run_once(loop);
-    std::shuffle(tasks.begin(), tasks.end(), std::mt19937(7));
-    for (const Task<void>& task : tasks) task.cancel();
-    run_once(loop, 2);
-    CHECK(std::all_of(tasks.begin(), tasks.end(), [](const Task<void>& task) { return task.cancelled(); }));
-    CHECK(Instance::alive() == 0);
+    cancel_in_random_order(loop, tasks);
     empty.put_nowait(1);
     CHECK(drain(empty) == Numbers{1});
     CHECK(drain(full) == Numbers{0});

@@ -19,6 +19,7 @@ using asyncio::ExceptionGroup;
 using asyncio::Future;
 using asyncio::Task;
 using asyncio::TaskGroup;
+using test::dies_slowly;
 using test::fails_later;
 using test::Instance;
 using test::later;
@@ -50,17 +51,6 @@ Coroutine<void> sleeps_then_fails(double seconds = 1000) {
     co_await asyncio::sleep(seconds);
   } catch (const CancelledError&) {}
   throw asyncio::ValueError("cleanup");
-}
-/// Sleeps; a cancellation is passed on, `seconds` later.
-Coroutine<void> dies_slowly(double seconds) {
-  std::exception_ptr cancelled;
-  try {
-    co_await asyncio::sleep(1000);
-  } catch (...) {
-    cancelled = std::current_exception();
-  }
-  co_await asyncio::sleep(seconds);
-  std::rethrow_exception(cancelled);
 }
 
 /// What the group consists of, sorted: "[a, b]"; "[]" if it is no group.

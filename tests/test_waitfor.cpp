@@ -13,6 +13,7 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::dies_slowly;
 using test::fails_later;
 using test::Instance;
 using test::makes_unique;
@@ -35,18 +36,6 @@ Coroutine<void> slow(TestLoop& loop, bool& exited) {
     } catch (const CancelledError&) {}
   }
   exited = true;
-}
-/// A cancellation ends it, `seconds` later.
-Coroutine<void> dies_slowly(double seconds, bool& done) {
-  std::exception_ptr cancelled;
-  try {
-    co_await asyncio::sleep(10);
-  } catch (...) {
-    cancelled = std::current_exception();
-  }
-  co_await asyncio::sleep(seconds);
-  done = true;
-  std::rethrow_exception(cancelled);
 }
 
 template <class T> Coroutine<void> dropping(Coroutine<T> coroutine) { static_cast<void>(co_await coroutine); }
@@ -186,7 +175,7 @@ TEST_CASE("wait_for waits until the cancelled task has ended, then TimeoutError"
   TestLoop loop;
   bool done = false;
   auto main = [&]() -> Coroutine<std::string> {
-    const Task<void> task = asyncio::create_task(dies_slowly(5, done));
+    const Task<void> task = asyncio::create_task(dies_slowly(5, &done));
     co_return co_await outcome_of(asyncio::wait_for(task, EPSILON));
   };
   CHECK(loop.run_until_complete(main()) == "TimeoutError");
@@ -286,7 +275,7 @@ TEST_CASE("wait_for with a limit of 0 waits until the cancelled task has ended",
   TestLoop loop;
   bool done = false;
   auto main = [&]() -> Coroutine<std::string> {
-    const Task<void> task = asyncio::create_task(dies_slowly(5, done));
+    const Task<void> task = asyncio::create_task(dies_slowly(5, &done));
     co_await asyncio::sleep(1);
     co_return co_await outcome_of(asyncio::wait_for(task, 0));
   };

@@ -1,5 +1,5 @@
-// What the tests share: a loop on a virtual clock, with a selector that a test feeds by hand; small coroutines; what is
-// written to std::cerr.
+// What the tests share: a loop on a virtual clock, with a selector that a test feeds by hand; small coroutines, which
+// test_utils.cpp defines; what is written to std::cerr.
 // Upstream counterpart: Lib/test/test_asyncio/utils.py.
 #pragma once
 
@@ -179,32 +179,20 @@ struct Unnumbered {
   int number;
 };
 
-inline asyncio::Coroutine<void> nothing() { co_return; }
-inline asyncio::Coroutine<int> returns(int value) { co_return value; }
-inline asyncio::Coroutine<std::string> says(std::string text) { co_return text; }
-inline asyncio::Coroutine<int> fails(std::string text = "spam") {
-  throw asyncio::ValueError(text);
-  co_return 0;
-}
-inline asyncio::Coroutine<void> sleeps(double seconds) { co_await asyncio::sleep(seconds); }
-inline asyncio::Coroutine<int> later(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return value;
-}
-inline asyncio::Coroutine<int> fails_later(double seconds, std::string text = "spam") {
-  co_await asyncio::sleep(seconds);
-  throw asyncio::ValueError(text);
-}
+asyncio::Coroutine<void> nothing();
+asyncio::Coroutine<int> returns(int value);
+asyncio::Coroutine<std::string> says(std::string text);
+asyncio::Coroutine<int> fails(std::string text = "spam");
+asyncio::Coroutine<void> sleeps(double seconds);
+asyncio::Coroutine<int> later(double seconds, int value);
+asyncio::Coroutine<int> fails_later(double seconds, std::string text = "spam");
 template <class T> asyncio::Coroutine<T> waits_for(asyncio::Future<T> future) { co_return co_await future; }
 /// A value that can only be moved.
-inline asyncio::Coroutine<std::unique_ptr<int>> makes_unique(int value) { co_return std::make_unique<int>(value); }
-inline asyncio::Coroutine<std::unique_ptr<int>> makes_unique(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return std::make_unique<int>(value);
-}
+asyncio::Coroutine<std::unique_ptr<int>> makes_unique(int value);
+asyncio::Coroutine<std::unique_ptr<int>> makes_unique(double seconds, int value);
 
 /// Keeps an Instance until the future is done.
-inline asyncio::Coroutine<void> holds(Instance, asyncio::Future<void> future) { co_await future; }
+asyncio::Coroutine<void> holds(Instance, asyncio::Future<void> future);
 
 /// Cancels the task that runs.
 inline void cancel_myself(std::string message = {}) { asyncio::current_task().cancel(std::move(message)); }
@@ -216,10 +204,7 @@ struct NotesEnd {
   ~NotesEnd() { log.push_back(name); }
 };
 
-inline asyncio::Coroutine<int> yields_then_returns(int times, int value) {
-  for (int i = 0; i < times; ++i) co_await asyncio::sleep(0);
-  co_return value;
-}
+asyncio::Coroutine<int> yields_then_returns(int times, int value);
 
 /// A loop that is this thread's loop as long as it lives.
 struct CurrentLoop : TestLoop {
@@ -233,27 +218,13 @@ inline auto appends(Log& log, std::string word) {
 }
 
 /// Awaits the future and notes how it ended.
-inline asyncio::Coroutine<void> await_and_log(asyncio::Future<int> future, Log& log, std::string name) {
-  try {
-    log.push_back(name + "=" + std::to_string(co_await future));
-  } catch (const asyncio::CancelledError& error) {
-    log.push_back(name + " cancelled " + error.what());
-  }
-}
+asyncio::Coroutine<void> await_and_log(asyncio::Future<int> future, Log& log, std::string name);
+
+/// A cancellation ends it, `seconds` later.
+asyncio::Coroutine<void> dies_slowly(double seconds, bool* died = nullptr);
 
 /// "TimeoutError", "CancelledError", what() of any other error, "returned" if there is none.
-inline asyncio::Coroutine<std::string> outcome_of(asyncio::Coroutine<void> coroutine) {
-  try {
-    co_await coroutine;
-  } catch (const asyncio::TimeoutError&) {
-    co_return "TimeoutError";
-  } catch (const asyncio::CancelledError&) {
-    co_return "CancelledError";
-  } catch (const std::exception& error) {
-    co_return error.what();
-  }
-  co_return "returned";
-}
+asyncio::Coroutine<std::string> outcome_of(asyncio::Coroutine<void> coroutine);
 
 /// How many iterations body() takes from its first line to its last.
 template <class Body> int iterations_of(TestLoop& loop, Body body) {
@@ -266,6 +237,9 @@ template <class Body> int iterations_of(TestLoop& loop, Body body) {
   loop.run_until_complete(measured());
   return taken;
 }
+
+/// Lets the tasks wait, cancels them in random order, and checks that they are all cancelled and hold nothing any more.
+void cancel_in_random_order(TestLoop& loop, std::vector<asyncio::Task<void>>& tasks);
 
 /// Checks that what takes seconds_for(n) takes about ten times as long for ten times as many.
 template <class F> void check_linear(const char* name, std::size_t n, F seconds_for, bool print) {
