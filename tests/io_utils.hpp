@@ -1,26 +1,20 @@
 // What the tests of sockets, pipes, children and threads share: a guard against hanging, and what a process can see of
-// itself: descriptors, children, memory, stderr.
+// itself: descriptors, children, memory, signals.
 #pragma once
 
-#include <sys/resource.h>
+#include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "asyncio.hpp"
-#include "tests/catch.hpp"
+#include "tests/utils.hpp"
 
 namespace test {
 
@@ -50,7 +44,7 @@ inline constexpr bool ASAN = false;
 using Contexts = std::vector<asyncio::ExceptionContext>;
 
 /// The stress tests in their full size: ASYNCIO_STRESS=1.
-inline bool stress() { return std::getenv("ASYNCIO_STRESS") != nullptr; }
+bool stress();
 
 /// asyncio::run of a callable, which fails with a TimeoutError instead of hanging.
 template <class F> auto run_io(F body, double seconds = 60, asyncio::RunnerOptions options = {}) {
@@ -81,69 +75,80 @@ template <class T> asyncio::Coroutine<int> errno_of(asyncio::Coroutine<T> corout
 }
 
 /// Gives the loop n iterations.
-inline asyncio::Coroutine<void> iterations(int n) {
-  while (n-- > 0) co_await asyncio::sleep(0);
-}
+asyncio::Coroutine<void> iterations(int n);
 
-/// Waits until the condition holds, looking again and again; whoever runs it guards against its never holding.
+/// Waits until the condition holds, looking again and again: whoever runs it guards against its never holding.
 template <class Condition> asyncio::Coroutine<void> until(Condition condition) {
-  while (!condition()) co_await asyncio::sleep(0.001);
+  while (!condition()) co_await asyncio::sleep(0.0005);
 }
 
 /// What goes to the exception handler of the running loop from now on.
-inline void catch_exceptions(Contexts& caught) {
-  asyncio::get_running_loop().set_exception_handler(
-      [&caught](asyncio::EventLoop&, const asyncio::ExceptionContext& context) { caught.push_back(context); });
-}
+void catch_exceptions(Contexts& caught);
 
 /// How many descriptors this process has open.
-inline std::ptrdiff_t open_fds() { return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {}) - 1; }
+std::ptrdiff_t open_fds();
 
 /// Has this process a child, running or dead?
-inline bool has_children() {
-  siginfo_t info;
-  return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
-}
+bool has_children();
 
 /// How many threads this process has.
-inline std::ptrdiff_t thread_count() {
-  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
-}
+std::ptrdiff_t thread_count();
 
 /// Bytes of memory in use now, and at most so far.
-inline std::size_t resident() {
-  std::size_t pages = 0, used = 0;
-  std::ifstream("/proc/self/statm") >> pages >> used;
-  return used * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
-inline std::size_t peak_resident() {
-  rusage usage;
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::size_t>(usage.ru_maxrss) * 1024;
-}
+std::size_t resident();
+std::size_t peak_resident();
 
-/// Keeps what is written to std::cerr.
-class CaptureCerr {
+/// Sets an environment variable, or unsets it for null, until the end of the scope.
+class SetEnvironment {
  public:
-  CaptureCerr() : before_(std::cerr.rdbuf(text_.rdbuf())) {}
-  ~CaptureCerr() { std::cerr.rdbuf(before_); }
-  CaptureCerr(const CaptureCerr&) = delete;
-  CaptureCerr& operator=(const CaptureCerr&) = delete;
-  std::string text() const { return text_.str(); }
+  SetEnvironment(const char* name, const char* value) : name_(name) {
+    if (const char* before = std::getenv(name)) before_ = before;
+    set(value);
+  }
+  ~SetEnvironment() { set(before_ ? before_->c_str() : nullptr); }
+  SetEnvironment(const SetEnvironment&) = delete;
+  SetEnvironment& operator=(const SetEnvironment&) = delete;
 
  private:
-  std::ostringstream text_;
-  std::streambuf* before_;
+  void set(const char* value) { value ? ::setenv(name_, value, 1) : ::unsetenv(name_); }
+
+  const char* name_;
+  std::optional<std::string> before_;
 };
+
+/// What the process does when the signal comes.
+inline auto action_of(int signum) {
+  struct sigaction action;
+  ::sigaction(signum, nullptr, &action);
+  return action.sa_handler;
+}
+
+/// Runs f in a child process, which ends when it hangs; the status it ends with, -1 if there is none.
+template <class F> int status_of_child(F f) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(5);
+    ::signal(SIGSEGV, SIG_DFL);
+    f();
+    ::_exit(0);
+  }
+  int status = -1;
+  return ::waitpid(child, &status, 0) == child ? status : -1;
+}
+
+using Streams = std::pair<asyncio::StreamReader, asyncio::StreamWriter>;
+
+/// Two connected sockets, for whom takes them over.
+std::pair<int, int> raw_socket_pair(int type = SOCK_STREAM | SOCK_NONBLOCK);
+
+/// Streams over a socket that is connected already.
+asyncio::Coroutine<Streams> open_socket(int fd, std::size_t limit = asyncio::DEFAULT_LIMIT);
 
 /// A directory for sockets and files, removed at the end.
 class TemporaryDirectory {
  public:
-  TemporaryDirectory() {
-    char name[] = "/tmp/asyncio-test-XXXXXX";
-    path_ = asyncio::check_call(::mkdtemp(name) ? 0 : -1, "mkdtemp") == 0 ? name : "";
-  }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  TemporaryDirectory();
+  ~TemporaryDirectory();
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }

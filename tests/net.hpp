@@ -7,17 +7,21 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "tests/utils.hpp"
+#include "tests/io_utils.hpp"
 
 namespace test {
+
+inline constexpr std::size_t MEGABYTE = 1 << 20;
 
 enum class Selector { epoll, poll };
 
@@ -58,11 +62,6 @@ class NetLoop : public asyncio::EventLoop {
   std::vector<std::string> reports_;
 };
 
-/// Waits, iteration by iteration, until the loop's other work has made the condition true.
-template <class F> asyncio::Coroutine<void> until(F condition) {
-  while (!condition()) co_await asyncio::sleep(0.0005);
-}
-
 /// A descriptor that is closed in time.
 class Fd {
  public:
@@ -84,113 +83,64 @@ class Fd {
   int fd_ = -1;
 };
 
-inline bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+bool is_open(int fd);
 
-inline std::pair<Fd, Fd> socket_pair(int type = SOCK_STREAM) {
-  int ends[2];
-  REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
-  return {Fd(ends[0]), Fd(ends[1])};
-}
+std::pair<Fd, Fd> socket_pair(int type = SOCK_STREAM);
 
 /// (the end to read from, the end to write to)
-inline std::pair<Fd, Fd> make_pipe() {
-  int ends[2];
-  REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
-  return {Fd(ends[0]), Fd(ends[1])};
-}
+std::pair<Fd, Fd> make_pipe();
 
-inline Fd make_socket(int type = SOCK_STREAM, int family = AF_INET) {
-  const int fd = ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  REQUIRE(fd >= 0);
-  return Fd(fd);
-}
+/// A pipe, to write to and to read from in a test.
+struct Pipe {
+  Pipe() { std::tie(reader, writer) = make_pipe(); }
+  void send(std::string_view bytes = "x") const {
+    REQUIRE(::write(writer, bytes.data(), bytes.size()) == static_cast<ssize_t>(bytes.size()));
+  }
+  std::string receive() const {
+    char bytes[1000];
+    const ssize_t n = ::read(reader, bytes, sizeof bytes);
+    return std::string(bytes, n > 0 ? static_cast<std::size_t>(n) : 0);
+  }
+  Fd reader, writer;
+};
+
+struct SocketPair {
+  SocketPair() { std::tie(a, b) = socket_pair(); }
+  Fd a, b;
+};
+
+/// Puts a duplicate of `source` under the number `number`, which must be free.
+Fd reopen_as(int number, int source);
+
+Fd make_socket(int type = SOCK_STREAM, int family = AF_INET);
 
 /// Bound to a free port of the loopback interface.
-inline Fd bound_socket(int type = SOCK_STREAM) {
-  Fd socket = make_socket(type);
-  const asyncio::SocketAddress address("127.0.0.1", 0);
-  REQUIRE(::bind(socket, address.data(), address.size()) == 0);
-  return socket;
-}
+Fd bound_socket(int type = SOCK_STREAM);
 
-inline Fd listening_socket(int backlog = 16) {
-  Fd socket = bound_socket();
-  REQUIRE(::listen(socket, backlog) == 0);
-  return socket;
-}
+Fd listening_socket(int backlog = 16);
 
 /// A connected pair of TCP sockets: (client, server).
-inline std::pair<Fd, Fd> tcp_pair() {
-  const Fd listener = listening_socket();
-  const asyncio::SocketAddress address = asyncio::getsockname(listener);
-  Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  REQUIRE(::connect(client, address.data(), address.size()) == 0);
-  asyncio::set_blocking(client, false);
-  asyncio::set_blocking(listener, true);
-  const int server = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  REQUIRE(server >= 0);
-  return {std::move(client), Fd(server)};
-}
+std::pair<Fd, Fd> tcp_pair();
 
 /// An address at which nobody listens.
-inline asyncio::SocketAddress unused_address(int type = SOCK_STREAM) {
-  return asyncio::getsockname(bound_socket(type));
-}
+asyncio::SocketAddress unused_address(int type = SOCK_STREAM);
 
-inline void send_all(int fd, std::string_view data) {
-  REQUIRE(::write(fd, data.data(), data.size()) == static_cast<ssize_t>(data.size()));
-}
+void send_all(int fd, std::string_view data);
 
 /// All that can be read now.
-inline std::string receive_all(int fd) {
-  std::string all, bytes(1 << 16, '\0');
-  for (;;) {
-    const ssize_t n = ::read(fd, bytes.data(), bytes.size());
-    if (n <= 0) return all;
-    all.append(bytes, 0, static_cast<std::size_t>(n));
-  }
-}
+std::string receive_all(int fd);
 
 /// Writes until the kernel takes no more; how many bytes it took.
-inline std::size_t fill(int fd) {
-  std::size_t filled = 0;
-  for (std::size_t size = 1 << 16; size >= 1; size /= 2) {
-    const std::string data(size, ' ');
-    for (;;) {
-      const ssize_t n = ::write(fd, data.data(), data.size());
-      if (n <= 0) break;
-      filled += static_cast<std::size_t>(n);
-    }
-  }
-  return filled;
-}
+std::size_t fill(int fd);
 
 /// The next byte that is lost when the other end is closed now: a reset, not an end of file.
-inline void reset(Fd& fd) {
-  const linger now{1, 0};
-  REQUIRE(::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
-  fd.close();
-}
+void reset(Fd& fd);
 
 /// 0123456789012…: n bytes that show where they belong.
-inline std::string digits(std::size_t n) {
-  std::string text = "0123456789";
-  while (text.size() < n) text += text;
-  text.resize(n);
-  return text;
-}
+std::string digits(std::size_t n);
 
 /// The error's number, 0 if it is no OSError, -1 if it is null.
-inline int code_of(const std::exception_ptr& exception) {
-  if (!exception) return -1;
-  try {
-    std::rethrow_exception(exception);
-  } catch (const asyncio::OSError& error) {
-    return error.code().value();
-  } catch (...) {
-    return 0;
-  }
-}
+int code_of(const std::exception_ptr& exception);
 
 /// Awaits, and gives the exception that came out, or null.
 template <class A> asyncio::Coroutine<std::exception_ptr> raised(A awaitable) {
@@ -201,16 +151,9 @@ template <class A> asyncio::Coroutine<std::exception_ptr> raised(A awaitable) {
   }
   co_return nullptr;
 }
-inline asyncio::Coroutine<std::exception_ptr> raised(asyncio::Coroutine<void> awaitable) {
-  try {
-    co_await std::move(awaitable);
-  } catch (...) {
-    co_return std::current_exception();
-  }
-  co_return nullptr;
-}
+asyncio::Coroutine<std::exception_ptr> raised(asyncio::Coroutine<void> awaitable);
 
-using Calls = std::vector<std::string>;
+using Calls = Log;
 
 /// Writes down what is called. Data that comes in several calls is one entry.
 struct Recorder : asyncio::Protocol {
@@ -262,5 +205,51 @@ template <class P = Recorder> asyncio::Coroutine<Connected<P>> connected(asyncio
 template <class P = Recorder> asyncio::Coroutine<Connected<P>> connected(asyncio::EventLoop& loop) {
   return connected<P>(loop, std::make_shared<P>());
 }
+
+/// The same for datagrams; on_datagram and on_error are called after the note is made.
+struct DatagramRecorder : asyncio::DatagramProtocol {
+  void connection_made(std::shared_ptr<asyncio::DatagramTransport> made) override {
+    calls.push_back("made");
+    transport = std::move(made);
+  }
+  void datagram_received(std::string_view data, const asyncio::SocketAddress& from) override {
+    calls.push_back("datagram " + std::string(data));
+    sender = from;
+    if (on_datagram) on_datagram(*this);
+  }
+  void error_received(std::exception_ptr exception) override {
+    calls.push_back("error " + std::to_string(code_of(exception)));
+    if (on_error) on_error(*this);
+  }
+  void connection_lost(std::exception_ptr exception) override {
+    calls.push_back(exception ? "lost by error" : "lost");
+    error = exception;
+    ++lost;
+    transport = nullptr;
+  }
+  void pause_writing() override { calls.push_back("pause"); }
+  void resume_writing() override { calls.push_back("resume"); }
+
+  std::function<void(DatagramRecorder&)> on_datagram, on_error;
+  Instance instance;
+  std::shared_ptr<asyncio::DatagramTransport> transport;
+  Calls calls;
+  asyncio::SocketAddress sender;
+  std::exception_ptr error;
+  int lost = 0;
+};
+
+/// A transport of datagrams with its protocol.
+struct Endpoint {
+  std::shared_ptr<asyncio::DatagramTransport> transport;
+  std::shared_ptr<DatagramRecorder> protocol;
+};
+
+asyncio::Coroutine<Endpoint> endpoint(asyncio::EventLoop& loop, std::optional<asyncio::SocketAddress> local,
+                                      std::optional<asyncio::SocketAddress> remote = {});
+
+/// Reads from the bare end until n bytes are there or the end came, while the loop goes on.
+asyncio::Coroutine<std::string> receive(int fd, std::size_t n);
+inline constexpr std::size_t TO_THE_END = -1;
 
 }  // namespace test

@@ -6,11 +6,9 @@
 #include "tests/net.hpp"
 
 using asyncio::Coroutine, asyncio::getsockname, asyncio::SocketAddress;
-using test::Calls, test::Fd, test::NetLoop, test::receive_all, test::run_once, test::send_all, test::socket_pair;
+using test::Calls, test::CLOSED, test::NetLoop, test::receive_all, test::run_once, test::send_all, test::socket_pair;
 
 namespace {
-
-const std::string CLOSED = "std::runtime_error: Event loop is closed";
 
 /// Stops a loop that would run for ever.
 void limit(NetLoop& loop) {

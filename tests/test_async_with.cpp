@@ -2,7 +2,6 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "tests/utils.hpp"
 
@@ -13,8 +12,8 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Task;
 using test::Instance;
+using test::Log;
 using test::TestLoop;
-using Log = std::vector<std::string>;
 
 /// Notes what is done to it. aenter() gives nothing: the body gets the manager.
 struct Manager {

@@ -21,10 +21,10 @@ using asyncio::Future;
 using asyncio::Task;
 using asyncio::Token;
 using test::Instance;
+using test::Log;
 using test::run_briefly;
 using test::run_once;
 using test::TestLoop;
-using Log = std::vector<std::string>;
 
 /// Runs f in an empty context: what it sets is gone afterwards.
 template <class F> void isolated(F f) { Context().run(f); }

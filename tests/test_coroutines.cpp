@@ -18,12 +18,13 @@ using asyncio::RuntimeError;
 using asyncio::Task;
 using asyncio::ValueError;
 using test::Instance;
+using test::Log;
+using test::nothing;
 using test::TestLoop;
 using test::thrown;
+using test::Unnumbered;
 
 namespace {
-
-using Log = std::vector<std::string>;
 
 constexpr const char* REUSED = "std::runtime_error: cannot reuse already awaited coroutine";
 constexpr const char* AWAITED_ALREADY = "std::runtime_error: coroutine is being awaited already";
@@ -45,14 +46,7 @@ struct Local {
   std::string name;
 };
 
-struct Unnumbered {  // no default constructor
-  explicit Unnumbered(int n) : number(n) {}
-  int number;
-};
-
 Coroutine<int> value(int n) { co_return n; }
-
-Coroutine<void> nothing() { co_return; }
 
 Coroutine<int> fails(std::string text) {
   throw RuntimeError(text);

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <optional>
 #include <source_location>
 #include <string>
@@ -21,24 +20,14 @@ using asyncio::Coroutine;
 using asyncio::EventLoop;
 using asyncio::Future;
 using test::CaptureCerr;
+using test::contains;
+using test::open_socket;
+using test::raw_socket_pair;
 using test::run_io;
 using test::run_once;
+using test::SetEnvironment;
+using test::Streams;
 using test::thrown;
-using Streams = std::pair<asyncio::StreamReader, asyncio::StreamWriter>;
-
-/// ASYNCIO_DEBUG has this value, or none for null, until the end of the scope.
-class DebugVariable {
- public:
-  explicit DebugVariable(const char* value) {
-    if (const char* before = std::getenv("ASYNCIO_DEBUG")) before_ = before;
-    set(value);
-  }
-  ~DebugVariable() { set(before_ ? before_->c_str() : nullptr); }
-
- private:
-  static void set(const char* value) { value ? ::setenv("ASYNCIO_DEBUG", value, 1) : ::unsetenv("ASYNCIO_DEBUG"); }
-  std::optional<std::string> before_;
-};
 
 /// Takes a while, without giving the loop a turn.
 void blocks() { std::this_thread::sleep_for(std::chrono::milliseconds(3)); }
@@ -54,16 +43,6 @@ template <class F> std::string written_by(bool debug, F callback) {
   return captured.text();
 }
 
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-Coroutine<Streams> open_socket(int fd) { return asyncio::open_connection("", 0, {.sock = fd}); }
-
-std::pair<int, int> socket_pair() {
-  int ends[2];
-  asyncio::check_call(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), "socketpair");
-  return {ends[0], ends[1]};
-}
-
 Coroutine<int> never_awaited_coroutine() { co_return 1; }
 
 }  // namespace
@@ -71,7 +50,7 @@ Coroutine<int> never_awaited_coroutine() { co_return 1; }
 // ---- Switching it on ---------------------------------------------------------------------------------
 
 TEST_CASE("debug mode is off, and set_debug switches it", "[debug][test_base_events.test_set_debug]") {
-  const DebugVariable none(nullptr);
+  const SetEnvironment none("ASYNCIO_DEBUG", nullptr);
   EventLoop loop;
   CHECK_FALSE(loop.get_debug());
   loop.set_debug(true);
@@ -83,13 +62,13 @@ TEST_CASE("debug mode is off, and set_debug switches it", "[debug][test_base_eve
 TEST_CASE("ASYNCIO_DEBUG=1 switches debug mode on for new loops", "[debug][test_base_events.test_env_var_debug]") {
   const auto tells = []() -> Coroutine<bool> { co_return asyncio::get_running_loop().get_debug(); };
   {
-    const DebugVariable one("1");
+    const SetEnvironment one("ASYNCIO_DEBUG", "1");
     CHECK(EventLoop().get_debug());
     CHECK(asyncio::run(tells()));
     CHECK_FALSE(asyncio::run(tells(), {.debug = false}));
   }
   {
-    const DebugVariable empty("");
+    const SetEnvironment empty("ASYNCIO_DEBUG", "");
     CHECK_FALSE(EventLoop().get_debug());
     CHECK(asyncio::run(tells(), {.debug = true}));
   }
@@ -131,7 +110,7 @@ TEST_CASE("a slow first step is reported, too", "[debug][test_base_events.test_l
 
 TEST_CASE("a slow timer, reader and signal handler are reported", "[debug][test_base_events.test_log_slow_callbacks]") {
   CHECK(contains(written_by(true, [](EventLoop& loop) { loop.call_later(0, blocks); }), " took 0.0"));
-  const auto [a, b] = socket_pair();
+  const auto [a, b] = raw_socket_pair();
   const asyncio::FileDescriptor here(a), there(b);
   CHECK(contains(written_by(true,
                             [&, fd = a](EventLoop& loop) {
@@ -215,7 +194,7 @@ TEST_CASE("in debug mode a call from another thread than the loop's is an error,
 
 TEST_CASE("in debug mode a socket that blocks is a ValueError", "[debug][test_sock_lowlevel.test_sock_client_ops]") {
   const auto main = []() -> Coroutine<std::string> {
-    const auto [a, b] = socket_pair();
+    const auto [a, b] = raw_socket_pair(SOCK_STREAM);
     const asyncio::FileDescriptor here(a), there(b);
     co_return co_await test::thrown_by(asyncio::get_running_loop().sock_recv(here.get(), 1));
   };
@@ -227,7 +206,7 @@ TEST_CASE("in debug mode a socket that blocks is a ValueError", "[debug][test_so
 TEST_CASE("in debug mode a StreamWriter that is dropped unclosed is reported",
           "[debug][test_streams.test_unclosed_resource_warnings]") {
   const auto main = []() -> Coroutine<std::string> {
-    const auto [a, b] = socket_pair();
+    const auto [a, b] = raw_socket_pair();
     const Streams kept = co_await open_socket(a);
     std::string text;
     {
@@ -248,7 +227,7 @@ TEST_CASE("in debug mode a StreamWriter that was closed is not reported",
           "[debug][test_streams.test_unclosed_resource_warnings]") {
   const CaptureCerr captured;
   const auto main = []() -> Coroutine<void> {
-    const auto [a, b] = socket_pair();
+    const auto [a, b] = raw_socket_pair();
     const Streams one = co_await open_socket(a), other = co_await open_socket(b);
     one.second.close();
     other.second.close();
@@ -263,7 +242,7 @@ TEST_CASE("in debug mode a transport that is open when its loop closes is report
           "[debug][test_selector_events.test__del__]") {
   std::optional<Streams> outlives;
   const auto main = [&]() -> Coroutine<void> {
-    const auto [a, b] = socket_pair();
+    const auto [a, b] = raw_socket_pair();
     ::close(b);
     outlives = co_await open_socket(a);
   };

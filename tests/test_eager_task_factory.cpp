@@ -14,20 +14,17 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::fails;
 using test::Instance;
+using test::Log;
+using test::says;
 using test::TestLoop;
-using Log = std::vector<std::string>;
 
 constexpr asyncio::TaskOptions EAGER{.name = {}, .eager_start = true};
 
-Coroutine<std::string> says(std::string text) { co_return text; }
 Coroutine<std::string> says_later(std::string text) {
   co_await asyncio::sleep(0.1);
   co_return text;
-}
-Coroutine<int> fails() {
-  throw asyncio::ValueError("spam");
-  co_return 0;
 }
 Coroutine<void> sets(Future<std::string> future, std::string text) {
   future.set_result(text);

@@ -16,22 +16,14 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "tests/utils.hpp"
 
 using asyncio::EventLoop, asyncio::Handle, asyncio::TimerHandle;
-using test::Instance, test::run_once, test::TestLoop;
+using test::Instance, test::run_once, test::TestLoop, test::thrown_in_thread;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// Runs f in a new thread; the text of what it throws.
-template <class F> std::string thrown_in_thread(F f) {
-  std::string text;
-  std::thread([&] { text = test::thrown(f); }).join();
-  return text;
-}
 
 /// Runs the hidden test with this tag in a process of its own, in whose main thread no loop was ever set;
 /// true if it passed.
@@ -51,10 +43,6 @@ bool passes_in_fresh_process(const char* tag) {
 
 /// Those hidden tests do nothing in any other process: it would remember that a loop was set.
 bool in_fresh_process() { return std::getenv("FRESH_PROCESS") != nullptr; }
-
-bool starts_with(const std::string& text, const std::string& beginning) {
-  return text.compare(0, beginning.size(), beginning) == 0;
-}
 
 struct Noop {
   void operator()() const {}
@@ -149,10 +137,10 @@ TEST_CASE("a callback cancelled by an earlier one of the same batch is not run",
 TEST_CASE("the text of a handle names its callable", "[test_events.HandleTests.test_handle_repr]") {
   TestLoop loop;
   const Handle handle = loop.call_soon(Noop());
-  CHECK(starts_with(handle.repr(), "<Handle "));
+  CHECK(handle.repr().starts_with("<Handle "));
   CHECK(handle.repr().find("Noop") != std::string::npos);
   handle.cancel();
-  CHECK(starts_with(handle.repr(), "<Handle "));
+  CHECK(handle.repr().starts_with("<Handle "));
   CHECK_FALSE(Handle().repr().empty());
 }
 
@@ -163,7 +151,7 @@ TEST_CASE("what a callback throws goes to the exception handler, together with i
   const Handle handle = loop.call_soon([] { throw asyncio::ValueError("wrong"); });
   run_once(loop);
   REQUIRE(caught.size() == 1);
-  CHECK(starts_with(caught[0].message, "Exception in callback"));
+  CHECK(caught[0].message.starts_with("Exception in callback"));
   CHECK(caught[0].handle == handle);
   CHECK_FALSE(caught[0].future);
   REQUIRE_THROWS_AS(std::rethrow_exception(caught[0].exception), asyncio::ValueError);
@@ -536,7 +524,7 @@ TEST_CASE("the loop that was set is the current one", "[test_events.PolicyTests.
 TEST_CASE("outside the main thread no loop is made, and having none is an error",
           "[test_events.PolicyTests.test_get_event_loop_thread]") {
   const std::string text = thrown_in_thread([] { asyncio::get_event_loop(); });
-  CHECK(starts_with(text, "std::runtime_error: There is no current event loop in thread"));
+  CHECK(text.starts_with("std::runtime_error: There is no current event loop in thread"));
 }
 
 TEST_CASE("set_event_loop(nullptr) leaves the thread without a loop",
@@ -547,7 +535,7 @@ TEST_CASE("set_event_loop(nullptr) leaves the thread without a loop",
     asyncio::set_event_loop(nullptr);
     asyncio::get_event_loop();
   });
-  CHECK(starts_with(text, "std::runtime_error: There is no current event loop in thread"));
+  CHECK(text.starts_with("std::runtime_error: There is no current event loop in thread"));
 }
 
 TEST_CASE("a loop that is destroyed is not the current one any more", "[events][rule-7]") {
@@ -558,7 +546,7 @@ TEST_CASE("a loop that is destroyed is not the current one any more", "[events][
     }
     asyncio::get_event_loop();
   });
-  CHECK(starts_with(text, "std::runtime_error: There is no current event loop in thread"));
+  CHECK(text.starts_with("std::runtime_error: There is no current event loop in thread"));
 }
 
 TEST_CASE("a loop that is destroyed leaves another current one alone", "[events][rule-7]") {
@@ -612,7 +600,7 @@ TEST_CASE("the current loop is one thread's", "[events]") {
           text = thrown_in_thread([] { asyncio::get_event_loop(); });
           asyncio::set_event_loop(nullptr);
         }) == "");
-  CHECK(starts_with(text, "std::runtime_error: There is no current event loop in thread"));
+  CHECK(text.starts_with("std::runtime_error: There is no current event loop in thread"));
 }
 
 TEST_CASE("new_event_loop makes an open loop, which is neither running nor the current one",
@@ -622,7 +610,7 @@ TEST_CASE("new_event_loop makes an open loop, which is neither running nor the c
     if (loop->is_closed() || loop->is_running()) throw asyncio::RuntimeError("not open and idle");
     asyncio::get_event_loop();
   });
-  CHECK(starts_with(text, "std::runtime_error: There is no current event loop in thread"));
+  CHECK(text.starts_with("std::runtime_error: There is no current event loop in thread"));
 }
 
 TEST_CASE("[in a fresh process] the main thread's loop is made and kept", "[.fresh-process-kept]") {
@@ -638,8 +626,9 @@ TEST_CASE("[in a fresh process] the main thread's loop is made and kept", "[.fre
 TEST_CASE("[in a fresh process] none is made after one was unset", "[.fresh-process-unset]") {
   if (!in_fresh_process()) return;
   asyncio::set_event_loop(nullptr);
-  CHECK(starts_with(test::thrown([] { asyncio::get_event_loop(); }),
-                    "std::runtime_error: There is no current event loop in thread"));
+  CHECK(test::thrown([] {
+          asyncio::get_event_loop();
+        }).starts_with("std::runtime_error: There is no current event loop in thread"));
 }
 
 TEST_CASE("in the main thread, get_event_loop makes a loop and keeps it",

@@ -1,11 +1,7 @@
-// Futures: their states, who is told when they are done, and what becomes of an exception nobody looks at.
-// Upstream counterpart: Lib/test/test_asyncio/test_futures.py.
-#include <algorithm>
-#include <chrono>
+// Futures: their states and results, who may await them, and their ends.
+// Upstream counterpart: Lib/test/test_asyncio/test_futures.py, BaseFutureTests.
 #include <functional>
-#include <iostream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -26,43 +22,19 @@ using asyncio::InvalidStateError;
 using asyncio::RuntimeError;
 using asyncio::Task;
 using asyncio::ValueError;
+using test::appends;
+using test::await_and_log;
+using test::contains;
 using test::Instance;
+using test::Log;
+using test::returns;
+using test::SetEventLoop;
 using test::TestLoop;
 using test::thrown;
+using test::Unnumbered;
+using test::waits_for;
 
 namespace {
-
-using Log = std::vector<std::string>;
-
-// This thread's loop, for as long as the guard lives.
-struct AsCurrent {
-  explicit AsCurrent(EventLoop& loop) { asyncio::set_event_loop(&loop); }
-  ~AsCurrent() { asyncio::set_event_loop(nullptr); }
-};
-
-// What std::cerr is sent while it lives.
-class CapturedErrors {
- public:
-  CapturedErrors() : previous_(std::cerr.rdbuf(text_.rdbuf())) {}
-  ~CapturedErrors() { std::cerr.rdbuf(previous_); }
-  std::string text() const { return text_.str(); }
-
- private:
-  std::ostringstream text_;
-  std::streambuf* previous_;
-};
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-// A done callback that appends a word.
-auto appends(Log& log, std::string word) {
-  return [&log, word = std::move(word)](const auto&) { log.push_back(word); };
-}
-
-struct Unnumbered {  // no default constructor
-  explicit Unnumbered(int n) : number(n) {}
-  int number;
-};
 
 struct CountsCopies {
   explicit CountsCopies(int* counter) : copies(counter) {}
@@ -80,25 +52,10 @@ struct CannotBeCopied {
   bool armed;
 };
 
-int sum_of_results = 0;
-int add_result(Future<int> future) { return sum_of_results += future.result(); }
-
 template <class F>
 concept TakesBraces = requires(F future) {
   future.set_result({1, 2});
 };
-
-template <class T> Coroutine<T> await_future(Future<T> future) { co_return co_await future; }
-
-Coroutine<void> await_and_log(Future<int> future, Log& log, std::string name) {
-  try {
-    log.push_back(name + "=" + std::to_string(co_await future));
-  } catch (const CancelledError& error) {
-    log.push_back(name + " cancelled " + error.what());
-  }
-}
-
-Coroutine<int> forty_two() { co_return 42; }
 
 Coroutine<int> wait_for_ever(Log* log = nullptr) {
   try {
@@ -130,7 +87,7 @@ TEST_CASE("a future belongs to the loop it was made for", "[futures][test_future
 
 TEST_CASE("Future() belongs to the running loop", "[futures][test_futures.test_constructor_use_running_loop]") {
   TestLoop running, current;
-  const AsCurrent guard(current);
+  const SetEventLoop guard(current);
   const EventLoop* found = nullptr;
   running.call_soon([&] { found = &Future<int>().get_loop(); });
   test::run_once(running);
@@ -140,7 +97,7 @@ TEST_CASE("Future() belongs to the running loop", "[futures][test_futures.test_c
 TEST_CASE("Future() belongs to the loop of set_event_loop when none runs",
           "[futures][test_futures.test_constructor_use_global_loop]") {
   TestLoop loop;
-  const AsCurrent guard(loop);
+  const SetEventLoop guard(loop);
   CHECK(&Future<int>().get_loop() == &loop);
   CHECK(&Future<>().get_loop() == &loop);
 }
@@ -219,7 +176,7 @@ TEST_CASE("an AnyFuture made from nothing is null", "[futures][api]") {
 
 TEST_CASE("futures, tasks and AnyFutures that are the same object have the same hash", "[futures][api]") {
   TestLoop loop;
-  const Task<int> task = loop.create_task(forty_two());
+  const Task<int> task = loop.create_task(returns(42));
   const Future<int> future = task;
   const AnyFuture any = task;
   CHECK(std::hash<Task<int>>()(task) == std::hash<AnyFuture>()(any));
@@ -233,7 +190,7 @@ TEST_CASE("futures, tasks and AnyFutures that are the same object have the same 
 
 TEST_CASE("comparisons among futures, tasks and AnyFutures are unambiguous", "[futures][api]") {
   TestLoop loop;
-  const Task<int> task = loop.create_task(forty_two());
+  const Task<int> task = loop.create_task(returns(42));
   const Future<int> future = task;
   const AnyFuture any = task;
   const asyncio::AnyTask any_task = task;
@@ -251,7 +208,7 @@ TEST_CASE("comparisons among futures, tasks and AnyFutures are unambiguous", "[f
 
 TEST_CASE("a Future made from a task is the task: cancel cancels the coroutine", "[futures][api]") {
   TestLoop loop;
-  const AsCurrent guard(loop);
+  const SetEventLoop guard(loop);
   Log log;
   const Future<int> future = loop.create_task(wait_for_ever(&log));
   test::run_once(loop);
@@ -264,7 +221,7 @@ TEST_CASE("a Future made from a task is the task: cancel cancels the coroutine",
 
 TEST_CASE("a Future made from a task is the task: set_result and set_exception are refused", "[futures][api]") {
   TestLoop loop;
-  const Future<int> future = loop.create_task(forty_two());
+  const Future<int> future = loop.create_task(returns(42));
   CHECK(thrown([&] { future.set_result(1); }) == "std::runtime_error: Task does not support set_result operation");
   CHECK(thrown([&] { future.set_exception(RuntimeError("x")); }) ==
         "std::runtime_error: Task does not support set_exception operation");
@@ -561,405 +518,13 @@ TEST_CASE("catching std::exception around an await does not swallow a cancellati
   CHECK_FALSE(swallowed);
 }
 
-// ---- Done callbacks -------------------------------------------------------------------------------------
-
-TEST_CASE("done callbacks run in the order in which they were added",
-          "[futures][rule-3][test_futures.test_callbacks_invoked_on_set_result]") {
-  TestLoop loop;
-  Log log;
-  const Future<std::string> future(loop);
-  future.add_done_callback(appends(log, "first"));
-  future.add_done_callback(appends(log, "second"));
-  future.add_done_callback(appends(log, "third"));
-  future.set_result("foo");
-  test::run_once(loop);
-  CHECK(log == Log{"first", "second", "third"});
-  CHECK(future.result() == "foo");
-}
-
-TEST_CASE("set_result calls no callback itself: all run in the next iteration",
-          "[futures][rule-3][test_futures.test_callbacks_invoked_on_set_result]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "done"));
-  loop.call_soon([&] {
-    future.set_result(1);
-    log.push_back("set");
-  });
-  test::run_once(loop);
-  CHECK(log == Log{"set"});
-  test::run_once(loop);
-  CHECK(log == Log{"set", "done"});
-}
-
-TEST_CASE("done callbacks run when an exception is set",
-          "[futures][rule-3][test_futures.test_callbacks_invoked_on_set_exception]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "done"));
-  const auto exception = std::make_exception_ptr(RuntimeError("boom"));
-  future.set_exception(exception);
-  CHECK(log.empty());
-  test::run_once(loop);
-  CHECK(log == Log{"done"});
-  CHECK((future.exception() == exception));
-}
-
-TEST_CASE("done callbacks run when the future is cancelled", "[futures][rule-3][test_futures.test_cancel]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "done"));
-  future.cancel();
-  CHECK(log.empty());
-  test::run_once(loop);
-  CHECK(log == Log{"done"});
-}
-
-TEST_CASE("a callback added to a done future runs in the next iteration, in order", "[futures][rule-3]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "before"));
-  future.set_result(1);
-  future.add_done_callback(appends(log, "after"));
-  future.add_done_callback(appends(log, "last"));
-  CHECK(log.empty());
-  test::run_once(loop);
-  CHECK(log == Log{"before", "after", "last"});
-}
-
-TEST_CASE("a callback added by a done callback of the same future runs one iteration later",
-          "[futures][rule-2][rule-3]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback([&](const Future<int>& done) {
-    log.push_back("outer");
-    done.add_done_callback(appends(log, "inner"));
-  });
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"outer"});
-  test::run_once(loop);
-  CHECK(log == Log{"outer", "inner"});
-}
-
-TEST_CASE("done callbacks stand in the queue where set_result put them", "[futures][rule-3]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "done"));
-  loop.call_soon([&] { log.push_back("earlier"); });
-  future.set_result(1);
-  loop.call_soon([&] { log.push_back("later"); });
-  test::run_once(loop);
-  CHECK(log == Log{"earlier", "done", "later"});
-}
-
-TEST_CASE("a done callback is given the future that is done", "[futures][api]") {
-  TestLoop loop;
-  const Future<int> future(loop);
-  std::vector<AnyFuture> given;
-  int value = 0;
-  future.add_done_callback([&](Future<int> done) {
-    given.push_back(done);
-    value = done.result();
-  });
-  AnyFuture(future).add_done_callback([&](AnyFuture done) { given.push_back(done); });
-  future.set_result(42);
-  test::run_once(loop);
-  CHECK((given == std::vector<AnyFuture>{future, future}));
-  CHECK(value == 42);
-}
-
-TEST_CASE("a done callback of a task is given the task", "[futures][api]") {
-  TestLoop loop;
-  const Task<int> task = loop.create_task(forty_two());
-  AnyFuture given;
-  task.add_done_callback([&](const Future<int>& done) { given = done; });
-  test::run_once(loop, 2);
-  CHECK(given == task);
-}
-
-TEST_CASE("a done callback may be move-only and is called as an lvalue", "[futures][api]") {
-  struct Callable {
-    std::unique_ptr<Log*> log;
-    void operator()(const Future<int>&) & { (*log)->push_back("lvalue"); }
-    void operator()(const Future<int>&) && { (*log)->push_back("rvalue"); }
-  };
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(Callable{std::make_unique<Log*>(&log)});
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"lvalue"});
-}
-
-TEST_CASE("a function is a done callback, and what it returns is ignored", "[futures][api]") {
-  TestLoop loop;
-  sum_of_results = 0;
-  const Future<int> future(loop);
-  future.add_done_callback(&add_result);
-  future.set_result(3);
-  test::run_once(loop);
-  CHECK(sum_of_results == 3);
-}
-
-TEST_CASE("an exception in a done callback goes to the exception handler, and the others still run",
-          "[futures][rule-6]") {
-  TestLoop loop;
-  const auto& caught = loop.catch_exceptions();
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback([](const auto&) { throw RuntimeError("in the callback"); });
-  future.add_done_callback(appends(log, "next"));
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"next"});
-  REQUIRE(caught.size() == 1);
-  CHECK(asyncio::describe(caught[0].exception) == "std::runtime_error: in the callback");
-}
-
-TEST_CASE("a done callback and what it holds are destroyed once it has run", "[futures][rule-7]") {
-  TestLoop loop;
-  const Future<int> future(loop);
-  future.add_done_callback([instance = Instance()](const auto&) {});
-  CHECK(Instance::alive() == 1);
-  future.set_result(1);
-  CHECK(Instance::alive() == 1);
-  test::run_once(loop);
-  CHECK(Instance::alive() == 0);
-}
-
-TEST_CASE("a done callback and what it holds are destroyed with a future that is never done", "[futures][rule-7]") {
-  TestLoop loop;
-  {
-    Future<int>(loop).add_done_callback([instance = Instance()](const auto&) {});
-  }
-  CHECK(Instance::alive() == 0);
-}
-
-// ---- remove_done_callback -------------------------------------------------------------------------------
-
-TEST_CASE("the first of three callbacks can be removed, once",
-          "[futures][test_futures.test_callbacks_remove_first_callback]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  const CallbackId first = future.add_done_callback(appends(log, "1"));
-  future.add_done_callback(appends(log, "2"));
-  future.add_done_callback(appends(log, "3"));
-  CHECK(future.remove_done_callback(first) == 1);
-  CHECK(future.remove_done_callback(first) == 0);
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"2", "3"});
-}
-
-TEST_CASE("the first and the second of three callbacks can be removed",
-          "[futures][test_futures.test_callbacks_remove_first_and_second_callback]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  const CallbackId first = future.add_done_callback(appends(log, "1"));
-  const CallbackId second = future.add_done_callback(appends(log, "2"));
-  future.add_done_callback(appends(log, "3"));
-  CHECK(future.remove_done_callback(first) == 1);
-  CHECK(future.remove_done_callback(second) == 1);
-  CHECK(future.remove_done_callback(first) == 0);
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"3"});
-}
-
-TEST_CASE("the last of three callbacks can be removed, and another takes its place",
-          "[futures][test_futures.test_callbacks_remove_third_callback]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "1"));
-  future.add_done_callback(appends(log, "2"));
-  const CallbackId third = future.add_done_callback(appends(log, "3"));
-  CHECK(future.remove_done_callback(third) == 1);
-  CHECK(future.remove_done_callback(third) == 0);
-  future.add_done_callback(appends(log, "4"));
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"1", "2", "4"});
-}
-
-TEST_CASE("the same callable added twice are two callbacks, removed one by one",
-          "[futures][test_futures.test_remove_done_callback]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  const auto callback = appends(log, "called");
-  const CallbackId first = future.add_done_callback(callback);
-  const CallbackId second = future.add_done_callback(callback);
-  CHECK(first != second);
-  CHECK(future.remove_done_callback(first) == 1);
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"called"});
-}
-
-TEST_CASE("all callbacks can be removed, and nothing is called", "[futures][test_futures.test_remove_done_callback]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  std::vector<CallbackId> ids;
-  for (int i = 0; i < 6; ++i) ids.push_back(future.add_done_callback(appends(log, "called")));
-  for (const CallbackId id : ids) CHECK(future.remove_done_callback(id) == 1);
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log.empty());
-}
-
-TEST_CASE("the id of another future's callback removes nothing", "[futures][test_futures.test_remove_done_callback]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop), other(loop);
-  const CallbackId foreign = other.add_done_callback(appends(log, "other"));
-  const CallbackId own = future.add_done_callback(appends(log, "own"));
-  CHECK(own != foreign);
-  CHECK(future.remove_done_callback(foreign) == 0);
-  CHECK(AnyFuture(future).remove_done_callback(own) == 1);
-  future.set_result(1);
-  other.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"other"});
-}
-
-TEST_CASE("a callback that is scheduled already cannot be removed any more",
-          "[futures][test_futures.test_schedule_callbacks_list_mutation_1]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  std::vector<CallbackId> ids;
-  future.add_done_callback([&](const Future<int>& done) {
-    for (const CallbackId id : ids) CHECK(done.remove_done_callback(id) == 0);
-  });
-  ids.push_back(future.add_done_callback(appends(log, "1")));
-  ids.push_back(future.add_done_callback(appends(log, "2")));
-  future.set_result(1);
-  CHECK(future.remove_done_callback(ids[0]) == 0);
-  test::run_once(loop);
-  CHECK(log == Log{"1", "2"});
-}
-
-TEST_CASE("a waiting task is not removed with the callbacks around it", "[futures][rule-3]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  const CallbackId before = future.add_done_callback(appends(log, "before"));
-  const auto task = loop.create_task(await_and_log(future, log, "task"));
-  test::run_once(loop);
-  const CallbackId after = future.add_done_callback(appends(log, "after"));
-  CHECK(future.remove_done_callback(before) == 1);
-  CHECK(future.remove_done_callback(after) == 1);
-  future.set_result(7);
-  test::run_once(loop);
-  CHECK(log == Log{"task=7"});
-  CHECK(task.done());
-}
-
-namespace {
-
-// Runs something when it is destroyed; a moved-from one does not.
-class AtDestruction {
- public:
-  explicit AtDestruction(std::function<void()> f) : f_(std::move(f)) {}
-  AtDestruction(AtDestruction&& other) noexcept : f_(std::exchange(other.f_, nullptr)) {}
-  ~AtDestruction() {
-    if (f_) f_();
-  }
-
- private:
-  std::function<void()> f_;
-};
-
-}  // namespace
-
-TEST_CASE("a removed callback's destructor may add callbacks: they come after those that stay",
-          "[futures][test_futures.test_schedule_callbacks_list_mutation_2]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "1"));
-  AtDestruction adds([&] { future.add_done_callback(appends(log, "added")); });
-  const CallbackId removed = future.add_done_callback([adds = std::move(adds)](const auto&) {});
-  future.add_done_callback(appends(log, "3"));
-  CHECK(future.remove_done_callback(removed) == 1);
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"1", "3", "added"});
-}
-
-TEST_CASE("a removed callback's destructor may remove other callbacks",
-          "[futures][test_futures.test_remove_done_callbacks_list_mutation]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  std::vector<CallbackId> ids;
-  std::size_t removed_inside = 0;
-  ids.push_back(future.add_done_callback(appends(log, "1")));
-  AtDestruction removes(
-      [&] { removed_inside = future.remove_done_callback(ids[0]) + future.remove_done_callback(ids[1]); });
-  const CallbackId removed = future.add_done_callback([removes = std::move(removes)](const auto&) {});
-  ids.push_back(future.add_done_callback(appends(log, "3")));
-  future.add_done_callback(appends(log, "4"));
-  CHECK(future.remove_done_callback(removed) == 1);
-  CHECK(removed_inside == 2);
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log == Log{"4"});
-}
-
-TEST_CASE("a removed callback's destructor may make the future done: the others are still called",
-          "[futures][rule-3][test_futures.test_remove_done_callbacks_list_mutation]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  future.add_done_callback(appends(log, "1"));
-  AtDestruction finishes([&] { future.set_result(1); });
-  const CallbackId removed = future.add_done_callback([finishes = std::move(finishes)](const auto&) {});
-  future.add_done_callback(appends(log, "3"));
-  CHECK(future.remove_done_callback(removed) == 1);
-  test::run_once(loop);
-  CHECK(log == Log{"1", "3"});
-}
-
-TEST_CASE("the callbacks of a hundred removals that each remove another are all gone",
-          "[futures][test_futures.test_remove_done_callbacks_list_clear]") {
-  TestLoop loop;
-  Log log;
-  const Future<int> future(loop);
-  std::vector<CallbackId> ids;
-  std::size_t next = 1;
-  for (int i = 0; i < 100; ++i) {
-    AtDestruction removes([&] {
-      if (next < ids.size()) future.remove_done_callback(ids[next++]);
-    });
-    ids.push_back(
-        future.add_done_callback([&log, removes = std::move(removes)](const auto&) { log.push_back("called"); }));
-  }
-  future.remove_done_callback(ids[0]);
-  future.set_result(1);
-  test::run_once(loop);
-  CHECK(log.empty());
-}
-
 // ---- Awaiting a future ----------------------------------------------------------------------------------
 
 TEST_CASE("awaiting a done future does not suspend", "[futures][rule-1]") {
   TestLoop loop;
   const Future<int> future(loop);
   future.set_result(42);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   CHECK_FALSE(coroutine.send().has_value());
   CHECK(coroutine.result() == 42);
 }
@@ -968,7 +533,7 @@ TEST_CASE("awaiting a done future takes no iteration more", "[futures][rule-1]")
   TestLoop loop;
   const Future<int> future(loop);
   future.set_result(42);
-  const Task<int> task = loop.create_task(await_future(future));
+  const Task<int> task = loop.create_task(waits_for(future));
   test::run_once(loop);
   CHECK(task.done());
 }
@@ -997,14 +562,14 @@ TEST_CASE("a result that is a tuple is awaited as one value",
   TestLoop loop;
   const Future<std::tuple<int, std::string>> future(loop);
   future.set_result(std::tuple<int, std::string>(1, "two"));
-  CHECK((loop.run_until_complete(await_future(future)) == std::tuple<int, std::string>(1, "two")));
+  CHECK((loop.run_until_complete(waits_for(future)) == std::tuple<int, std::string>(1, "two")));
 }
 
 TEST_CASE("an await that is resumed before its future is done is an error",
           "[futures][rule-8][test_futures.test_iter]") {
   TestLoop loop;
   const Future<int> future(loop);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   REQUIRE(coroutine.send().has_value());
   CHECK(thrown([&] { coroutine.send(); }) == "std::runtime_error: await wasn't used with future");
   CHECK(coroutine.done());
@@ -1014,7 +579,7 @@ TEST_CASE("an exception thrown into an await of a future comes out of it",
           "[futures][test_futures.test_future_iter_throw]") {
   TestLoop loop;
   const Future<int> future(loop);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   REQUIRE(coroutine.send().has_value());
   CHECK(thrown([&] { coroutine.throw_(std::make_exception_ptr(RuntimeError("zebra"))); }) ==
         "std::runtime_error: zebra");
@@ -1025,7 +590,7 @@ TEST_CASE("an exception thrown into an await is raised there even if the future 
           "[futures][test_futures.test_future_iter_throw]") {
   TestLoop loop;
   const Future<int> future(loop);
-  Coroutine<int> coroutine = await_future(future);
+  Coroutine<int> coroutine = waits_for(future);
   REQUIRE(coroutine.send().has_value());
   future.set_result(1);
   REQUIRE_THROWS_AS(coroutine.throw_(std::make_exception_ptr(ValueError("elephant"))), ValueError);
@@ -1038,7 +603,7 @@ TEST_CASE("awaiting a future with an exception raises it", "[futures]") {
   SECTION("that is done later") {
     loop.call_soon([future] { future.set_exception(RuntimeError("boom")); });
   }
-  CHECK(thrown([&] { return loop.run_until_complete(await_future(future)); }) == "std::runtime_error: boom");
+  CHECK(thrown([&] { return loop.run_until_complete(waits_for(future)); }) == "std::runtime_error: boom");
 }
 
 TEST_CASE("awaiting a cancelled future raises CancelledError with its message", "[futures]") {
@@ -1086,7 +651,7 @@ TEST_CASE("cancelling a future cancels none of the tasks that await it: they may
 TEST_CASE("who awaits a future that call_soon sets goes on two iterations later", "[futures][iterations]") {
   TestLoop loop;
   const Future<int> future(loop);
-  const Task<int> task = loop.create_task(await_future(future));
+  const Task<int> task = loop.create_task(waits_for(future));
   test::run_once(loop);
   loop.call_soon([future] { future.set_result(1); });
   test::run_once(loop);
@@ -1098,7 +663,7 @@ TEST_CASE("who awaits a future that call_soon sets goes on two iterations later"
 TEST_CASE("awaiting a future of another loop is an error at the await", "[futures][rule-8]") {
   TestLoop loop, other;
   const Future<int> future(other);
-  const std::string error = thrown([&] { return loop.run_until_complete(await_future(future)); });
+  const std::string error = thrown([&] { return loop.run_until_complete(waits_for(future)); });
   CHECK(contains(error, "std::runtime_error: "));
   CHECK(contains(error, "attached to a different loop"));
   CHECK_FALSE(future.done());
@@ -1123,7 +688,7 @@ TEST_CASE("awaiting another loop's future that is done is no error: it does not 
   TestLoop loop, other;
   const Future<int> future(other);
   future.set_result(3);
-  CHECK(loop.run_until_complete(await_future(future)) == 3);
+  CHECK(loop.run_until_complete(waits_for(future)) == 3);
 }
 
 // ---- Copies and moves of the result ---------------------------------------------------------------------
@@ -1246,129 +811,6 @@ TEST_CASE("run_until_complete refuses a future of another loop", "[futures][rule
   REQUIRE_THROWS_AS(loop.run_until_complete(future), ValueError);
 }
 
-// ---- An exception that nobody retrieved -----------------------------------------------------------------
-
-TEST_CASE("a pending future is dropped without a word", "[futures][test_futures.test_tb_logger_abandoned]") {
-  TestLoop loop;
-  const auto& caught = loop.catch_exceptions();
-  { const Future<int> future(loop); }
-  CHECK(caught.empty());
-}
-
-TEST_CASE("a future with a result is dropped without a word",
-          "[futures][test_futures.test_tb_logger_result_unretrieved][test_futures.test_tb_logger_result_"
-          "retrieved]") {
-  TestLoop loop;
-  const auto& caught = loop.catch_exceptions();
-  {
-    const Future<int> unread(loop), read(loop);
-    unread.set_result(42);
-    read.set_result(42);
-    read.result();
-  }
-  CHECK(caught.empty());
-}
-
-TEST_CASE("a cancelled future is dropped without a word", "[futures][rule-6]") {
-  TestLoop loop;
-  const auto& caught = loop.catch_exceptions();
-  { Future<int>(loop).cancel(); }
-  CHECK(caught.empty());
-}
-
-TEST_CASE("an exception that nobody retrieved is reported when the last reference goes",
-          "[futures][rule-6][test_futures.test_tb_logger_exception_unretrieved][test_futures.test_future_"
-          "exception_never_retrieved][test_futures.test_future_exception_never_retrieved_debug]") {
-  TestLoop loop;
-  loop.set_debug(GENERATE(false, true));
-  const auto& caught = loop.catch_exceptions();
-  const auto exception = std::make_exception_ptr(RuntimeError("boom"));
-  {
-    Future<int> future(loop);
-    future.set_exception(exception);
-    const Future<int> last = std::move(future);
-    future = Future<int>(loop);
-    CHECK(caught.empty());
-  }
-  REQUIRE(caught.size() == 1);
-  CHECK(caught[0].message == "Future exception was never retrieved");
-  CHECK((caught[0].exception == exception));
-  CHECK(static_cast<bool>(caught[0].future));
-  CHECK(caught[0].future.done());
-}
-
-TEST_CASE("an exception is reported once, also when the handler keeps the future", "[futures][rule-6]") {
-  TestLoop loop;
-  auto& caught = loop.catch_exceptions();
-  { Future<int>(loop).set_exception(RuntimeError("boom")); }
-  REQUIRE(caught.size() == 1);
-  caught.clear();
-  CHECK(caught.empty());
-}
-
-TEST_CASE("an exception that was looked at is not reported",
-          "[futures][rule-6][test_futures.test_tb_logger_exception_retrieved][test_futures.test_tb_logger_"
-          "exception_result_retrieved][test_futures.test_tb_logger_not_called_after_cancel]") {
-  TestLoop loop;
-  const auto& caught = loop.catch_exceptions();
-  {
-    const Future<int> future(loop);
-    future.set_exception(RuntimeError("boom"));
-    SECTION("by exception()") { static_cast<void>(future.exception()); }
-    SECTION("by result()") { REQUIRE_THROWS_AS(future.result(), RuntimeError); }
-    SECTION("by AnyFuture::exception()") { static_cast<void>(AnyFuture(future).exception()); }
-    SECTION("by co_await") { REQUIRE_THROWS(loop.run_until_complete(await_future(future))); }
-    SECTION("by run_until_complete") { REQUIRE_THROWS(loop.run_until_complete(future)); }
-    SECTION("by cancel(), which gives it up") { CHECK_FALSE(future.cancel()); }
-  }
-  CHECK(caught.empty());
-}
-
-TEST_CASE("a done callback that does not look leaves the exception to be reported", "[futures][rule-6]") {
-  TestLoop loop;
-  const auto& caught = loop.catch_exceptions();
-  {
-    const Future<int> future(loop);
-    future.add_done_callback([](const Future<int>& done) { CHECK(done.done()); });
-    future.set_exception(RuntimeError("boom"));
-  }
-  CHECK(caught.empty());  // the callback that is scheduled holds it
-  test::run_once(loop);
-  CHECK(caught.size() == 1);
-}
-
-TEST_CASE("without a handler an exception that nobody retrieved is written to std::cerr", "[futures][rule-6]") {
-  TestLoop loop;
-  const CapturedErrors errors;
-  { Future<int>(loop).set_exception(RuntimeError("boom")); }
-  CHECK(contains(errors.text(), "Future exception was never retrieved"));
-  CHECK(contains(errors.text(), "std::runtime_error: boom"));
-}
-
-TEST_CASE("an exception that nobody retrieved is written to std::cerr when the loop is gone",
-          "[futures][rule-6][rule-7]") {
-  const CapturedErrors errors;
-  {
-    auto loop = std::make_unique<TestLoop>();
-    const Future<int> future(*loop);
-    future.set_exception(RuntimeError("boom"));
-    loop.reset();
-    CHECK(errors.text().empty());
-  }
-  CHECK(contains(errors.text(), "Future exception was never retrieved"));
-  CHECK(contains(errors.text(), "std::runtime_error: boom"));
-}
-
-TEST_CASE("what an exception handler throws about a dropped future stays inside", "[futures][rule-6]") {
-  TestLoop loop;
-  const CapturedErrors errors;
-  loop.set_exception_handler(
-      [](EventLoop&, const asyncio::ExceptionContext&) { throw RuntimeError("in the handler"); });
-  { Future<int>(loop).set_exception(RuntimeError("boom")); }
-  CHECK(contains(errors.text(), "std::runtime_error: in the handler"));
-  CHECK(contains(errors.text(), "std::runtime_error: boom"));
-}
-
 // ---- A future and the end of its loop -------------------------------------------------------------------
 
 TEST_CASE("get_loop still answers when the loop is closed, and is an error when it is gone", "[futures][rule-7]") {
@@ -1452,30 +894,4 @@ TEST_CASE("a future made of a closed loop is pending, and can be done", "[future
   CHECK_FALSE(future.done());
   future.set_result(1);
   CHECK(future.result() == 1);
-}
-
-// ---- How a future shows itself --------------------------------------------------------------------------
-
-TEST_CASE("a future shows its class, its state and its exception", "[futures][test_futures.test_future_repr]") {
-  TestLoop loop;
-  const Future<int> pending(loop), cancelled(loop), finished(loop), failed(loop);
-  cancelled.cancel();
-  finished.set_result(4);
-  failed.set_exception(RuntimeError("boom"));
-  CHECK(pending.repr() == "<Future pending>");
-  CHECK(cancelled.repr() == "<Future cancelled>");
-  CHECK(finished.repr().rfind("<Future finished", 0) == 0);
-  CHECK(failed.repr() == "<Future finished exception=std::runtime_error: boom>");
-  static_cast<void>(failed.exception());
-}
-
-TEST_CASE("showing a future does not count as retrieving its exception", "[futures][rule-6]") {
-  TestLoop loop;
-  const auto& caught = loop.catch_exceptions();
-  {
-    const Future<int> future(loop);
-    future.set_exception(RuntimeError("boom"));
-    CHECK_FALSE(future.repr().empty());
-  }
-  CHECK(caught.size() == 1);
 }

@@ -1,6 +1,5 @@
 // Where tasks are suspended, who awaits whom, and the report of a deadlock. Upstream counterpart: test_get_stack of
 // Lib/test/test_asyncio/test_tasks.py, and test_graph.py and test_tools.py of CPython 3.14.
-#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -12,18 +11,16 @@ namespace {
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::contains;
+using test::fails;
+using test::Log;
+using test::nothing;
 using test::TestLoop;
-using Log = std::vector<std::string>;
 
 Coroutine<void> innermost(Future<void> future) { co_await future; }
 Coroutine<void> middle(Future<void> future) { co_await innermost(future); }
 Coroutine<void> outermost(Future<void> future) { co_await middle(future); }
 Coroutine<void> awaits(Task<void> task) { co_await task; }
-Coroutine<void> nothing() { co_return; }
-Coroutine<void> fails() {
-  throw asyncio::ValueError("spam");
-  co_return;
-}
 /// Awaits the task that is found in `slot` when it runs.
 Coroutine<void> awaits_later(std::vector<Task<void>>& tasks, std::size_t index) {
   const Task<void> task = tasks[index];
@@ -37,11 +34,6 @@ Coroutine<void> waits_for_a_child() {
   const Task<void> child = asyncio::create_task(waits_for_a_future(), {.name = "child"});
   co_await child;
 }
-
-bool ends_with(const std::string& text, const std::string& end) {
-  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
-}
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// The functions of a stack, without their namespaces.
 Log functions_of(const std::vector<asyncio::StackEntry>& stack) {
@@ -67,7 +59,7 @@ TEST_CASE("a suspended task's stack lists its coroutines, outermost first", "[gr
   const auto stack = task.get_stack();
   CHECK(functions_of(stack) == Log{"outermost", "middle", "innermost"});
   for (const auto& entry : stack) {
-    CHECK(ends_with(entry.file, "test_graph.cpp"));
+    CHECK(std::string(entry.file).ends_with("test_graph.cpp"));
     CHECK(entry.line > 0);
   }
   REQUIRE(stack.size() == 3);

@@ -1,5 +1,4 @@
 // What an Instrument is told, and when. Upstream has no counterpart; trio's instruments have some of the same rules.
-#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -17,9 +16,9 @@ using asyncio::EventLoop;
 using asyncio::Future;
 using asyncio::Handle;
 using asyncio::Instrument;
+using test::Log;
 using test::run_once;
 using test::TestLoop;
-using Lines = std::vector<std::string>;
 
 std::string name_of(const AnyTask& task) { return task ? task.get_name() : "-"; }
 
@@ -31,7 +30,7 @@ struct Iterations : Instrument {
   void after_select(std::span<const selectors::SelectorEvent> events) override {
     lines.push_back(std::to_string(events.size()) + " events");
   }
-  Lines lines;
+  Log lines;
 };
 
 /// The callbacks, named 1, 2 ... in the order in which they were first seen.
@@ -49,7 +48,7 @@ struct Callbacks : Instrument {
     return std::to_string(seen.size());
   }
   std::vector<Handle> seen;
-  Lines lines;
+  Log lines;
 };
 
 /// The tasks, by their names.
@@ -67,7 +66,7 @@ struct Tasks : Instrument {
   void task_done(const AnyTask& task) override {
     lines.push_back(name_of(task) + (task.cancelled() ? " cancelled" : task.done() ? " done" : " pending?"));
   }
-  Lines lines;
+  Log lines;
 };
 
 struct Fails : Instrument {
@@ -92,7 +91,7 @@ TEST_CASE("an instrument is told the timeout of every select, and how many event
   loop.call_soon([&] { loop.selector.make_ready(200, selectors::EVENT_READ); });
   loop.add_instrument(watching);
   loop.run_forever();
-  CHECK(watching.lines == Lines{"wait 0.0", "0 events", "wait 1.5", "1 events", "wait 1.5", "0 events"});
+  CHECK(watching.lines == Log{"wait 0.0", "0 events", "wait 1.5", "1 events", "wait 1.5", "0 events"});
 }
 
 TEST_CASE("before_select is told nullopt when there is neither a callback nor a timer", "[instruments]") {
@@ -102,7 +101,7 @@ TEST_CASE("before_select is told nullopt when there is neither a callback nor a 
   loop.selector.make_ready(200, selectors::EVENT_READ);
   loop.add_instrument(watching);
   loop.run_forever();
-  CHECK(watching.lines == Lines{"wait", "1 events"});
+  CHECK(watching.lines == Log{"wait", "1 events"});
 }
 
 TEST_CASE("an instrument is told who scheduled a callback, and when it runs", "[instruments]") {
@@ -111,7 +110,7 @@ TEST_CASE("an instrument is told who scheduled a callback, and when it runs", "[
   loop.add_instrument(watching);
   loop.call_soon([&] { loop.call_soon(nothing); });
   run_once(loop, 2);
-  CHECK(watching.lines == Lines{"scheduled 1 by -", "run 1", "scheduled 2 by 1", "ran 1", "run 2", "ran 2"});
+  CHECK(watching.lines == Log{"scheduled 1 by -", "run 1", "scheduled 2 by 1", "ran 1", "run 2", "ran 2"});
 }
 
 TEST_CASE("a timer is scheduled when it is made, and not again when it is due", "[instruments]") {
@@ -120,10 +119,10 @@ TEST_CASE("a timer is scheduled when it is made, and not again when it is due", 
   loop.add_instrument(watching);
   loop.call_later(1, nothing);
   run_once(loop, 1);
-  CHECK(watching.lines == Lines{"scheduled 1 by -"});
+  CHECK(watching.lines == Log{"scheduled 1 by -"});
   loop.advance_time(1);
   run_once(loop, 1);
-  CHECK(watching.lines == Lines{"scheduled 1 by -", "run 1", "ran 1"});
+  CHECK(watching.lines == Log{"scheduled 1 by -", "run 1", "ran 1"});
 }
 
 TEST_CASE("a reader is scheduled by nobody, each time that its descriptor is ready", "[instruments]") {
@@ -135,7 +134,7 @@ TEST_CASE("a reader is scheduled by nobody, each time that its descriptor is rea
     loop.selector.make_ready(200, selectors::EVENT_READ);
     run_once(loop);
   }
-  CHECK(watching.lines == Lines{"scheduled 1 by -", "run 1", "ran 1", "scheduled 1 by -", "run 1", "ran 1"});
+  CHECK(watching.lines == Log{"scheduled 1 by -", "run 1", "ran 1", "scheduled 1 by -", "run 1", "ran 1"});
 }
 
 TEST_CASE("what another thread calls is scheduled by nobody, when the loop takes it over", "[instruments]") {
@@ -144,7 +143,7 @@ TEST_CASE("what another thread calls is scheduled by nobody, when the loop takes
   std::thread([&] { loop.call_soon_threadsafe(nothing); }).join();
   loop.add_instrument(watching);
   run_once(loop);
-  CHECK(watching.lines == Lines{"scheduled 1 by -", "run 1", "ran 1"});
+  CHECK(watching.lines == Log{"scheduled 1 by -", "run 1", "ran 1"});
 }
 
 TEST_CASE("a done callback is scheduled by whoever sets the result", "[instruments]") {
@@ -155,7 +154,7 @@ TEST_CASE("a done callback is scheduled by whoever sets the result", "[instrumen
   loop.add_instrument(watching);
   loop.call_soon([future] { future.set_result(); });
   run_once(loop, 2);
-  CHECK(watching.lines == Lines{"scheduled 1 by -", "run 1", "scheduled 2 by 1", "ran 1", "run 2", "ran 2"});
+  CHECK(watching.lines == Log{"scheduled 1 by -", "run 1", "scheduled 2 by 1", "ran 1", "run 2", "ran 2"});
 }
 
 TEST_CASE("after_run is told also of a callback that raises, and of one that leaves the loop", "[instruments]") {
@@ -166,7 +165,7 @@ TEST_CASE("after_run is told also of a callback that raises, and of one that lea
   loop.call_soon([] { throw asyncio::KeyboardInterrupt(); });
   loop.add_instrument(watching);
   CHECK_THROWS_AS(run_once(loop), asyncio::KeyboardInterrupt);
-  CHECK(watching.lines == Lines{"run 1", "ran 1", "run 2", "ran 2"});
+  CHECK(watching.lines == Log{"run 1", "ran 1", "run 2", "ran 2"});
 }
 
 TEST_CASE("an instrument is not told of a callback that was cancelled", "[instruments]") {
@@ -186,7 +185,7 @@ TEST_CASE("in debug mode an instrument is told the same, and slow callbacks are 
   loop.call_soon([&] { loop.advance_time(0.5); });
   const test::CaptureCerr captured;
   run_once(loop);
-  CHECK(watching.lines == Lines{"scheduled 1 by -", "run 1", "ran 1"});
+  CHECK(watching.lines == Log{"scheduled 1 by -", "run 1", "ran 1"});
   CHECK(captured.text().find("took 0.500 seconds") != std::string::npos);
 }
 
@@ -199,8 +198,8 @@ TEST_CASE("the life of a task: created, step, waits, woken, step, done", "[instr
   run_once(loop);
   future.set_result();
   run_once(loop);
-  CHECK(watching.lines == Lines{"t created by -", "t step", "t waits on <Future pending>",
-                                "t woken by <Future finished>", "t step", "t done"});
+  CHECK(watching.lines == Log{"t created by -", "t step", "t waits on <Future pending>", "t woken by <Future finished>",
+                              "t step", "t done"});
 }
 
 TEST_CASE("a task is created by the task that runs, which waits on it and is woken by it", "[instruments]") {
@@ -230,7 +229,7 @@ TEST_CASE("an eager task takes its first step, and may be done, where it is crea
   loop.add_instrument(watching);
   loop.call_soon([&] { loop.create_task(returns(), {.name = "t", .eager_start = true}); });
   run_once(loop);
-  CHECK(watching.lines == Lines{"t created by -", "t step", "t done"});
+  CHECK(watching.lines == Log{"t created by -", "t step", "t done"});
 }
 
 TEST_CASE("a cancelled task is woken by what it waited for", "[instruments]") {
@@ -241,7 +240,7 @@ TEST_CASE("a cancelled task is woken by what it waited for", "[instruments]") {
   loop.add_instrument(watching);
   task.cancel();
   run_once(loop);
-  CHECK(watching.lines == Lines{"t woken by <Future cancelled>", "t step", "t cancelled"});
+  CHECK(watching.lines == Log{"t woken by <Future cancelled>", "t step", "t cancelled"});
 }
 
 TEST_CASE("a task that awaits itself, or a future of another loop, does not wait", "[instruments]") {
@@ -250,7 +249,7 @@ TEST_CASE("a task that awaits itself, or a future of another loop, does not wait
   loop.add_instrument(watching);
   const asyncio::Task<void> task = loop.create_task(waits(Future<void>(other)), {.name = "t"});
   run_once(loop, 2);
-  CHECK(watching.lines == Lines{"t created by -", "t step", "t step", "t done"});
+  CHECK(watching.lines == Log{"t created by -", "t step", "t step", "t done"});
   CHECK(task.exception());
 }
 
@@ -263,7 +262,7 @@ TEST_CASE("an instrument is told of the tasks that end with their loop", "[instr
     run_once(loop);
     loop.add_instrument(watching);
   }
-  CHECK(watching.lines == Lines{"t cancelled"});
+  CHECK(watching.lines == Log{"t cancelled"});
 }
 
 TEST_CASE("an instrument that throws is removed, and the exception handler told", "[instruments]") {
@@ -342,7 +341,7 @@ TEST_CASE("an instrument added twice is told once", "[instruments]") {
   loop.add_instrument(watching);
   loop.add_instrument(watching);
   run_once(loop);
-  CHECK(watching.lines == Lines{"run 1", "ran 1"});
+  CHECK(watching.lines == Log{"run 1", "ran 1"});
 }
 
 TEST_CASE("an instrument watches one loop at a time", "[instruments]") {
@@ -356,7 +355,7 @@ TEST_CASE("an instrument watches one loop at a time", "[instruments]") {
   }
   other.add_instrument(watching);  // the loop that it watched is gone
   other.call_soon(nothing);
-  CHECK(watching.lines == Lines{"scheduled 1 by -"});
+  CHECK(watching.lines == Log{"scheduled 1 by -"});
 }
 
 TEST_CASE("an instrument that was removed is told no more, and removing it again is KeyError", "[instruments]") {

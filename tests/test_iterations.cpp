@@ -7,9 +7,10 @@ namespace {
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::iterations_of;
+using test::returns;
 using test::TestLoop;
 
-Coroutine<int> returns_at_once() { co_return 1; }
 Coroutine<void> sleeps_for_ever() { co_await asyncio::sleep(1000); }
 Coroutine<void> notes_iteration(TestLoop& loop, int& iteration) {
   iteration = loop.iterations();
@@ -27,23 +28,11 @@ Coroutine<int> chain_of_tasks(int depth) {
   co_return 1 + co_await next;
 }
 
-/// How many iterations body() takes from its first line to its last.
-template <class Body> int iterations_of(TestLoop& loop, Body body) {
-  int taken = -1;
-  auto measured = [&]() -> Coroutine<void> {
-    const int start = loop.iterations();
-    co_await body();
-    taken = loop.iterations() - start;
-  };
-  loop.run_until_complete(measured());
-  return taken;
-}
-
 }  // namespace
 
 TEST_CASE("awaiting a coroutine that returns at once takes no iteration", "[iterations][rule-1]") {
   TestLoop loop;
-  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await returns_at_once(); }) == 0);
+  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await returns(1); }) == 0);
 }
 
 TEST_CASE("awaiting a chain of a thousand coroutines takes no iteration", "[iterations][rule-1]") {
@@ -82,7 +71,7 @@ TEST_CASE("awaiting a future that was cancelled already raises in the same itera
 
 TEST_CASE("awaiting a task that is done takes no iteration", "[iterations][rule-1]") {
   TestLoop loop;
-  const Task<int> task = loop.create_task(returns_at_once());
+  const Task<int> task = loop.create_task(returns(1));
   loop.run_until_complete(task);
   CHECK(iterations_of(loop, [&]() -> Coroutine<void> { co_await task; }) == 0);
 }
@@ -172,7 +161,7 @@ TEST_CASE("CancelledError appears in a task between two sleeps of 0 one iteratio
 TEST_CASE("the awaiter of a created task that returns at once goes on two iterations later", "[iterations]") {
   TestLoop loop;
   CHECK(iterations_of(loop, []() -> Coroutine<void> {
-          const Task<int> task = asyncio::create_task(returns_at_once());
+          const Task<int> task = asyncio::create_task(returns(1));
           co_await task;
         }) == 2);
 }
@@ -267,6 +256,6 @@ TEST_CASE("a done callback is called one iteration after the future was set", "[
 
 TEST_CASE("run_until_complete ends with the iteration after the one in which the coroutine returned", "[iterations]") {
   TestLoop loop;
-  loop.run_until_complete(returns_at_once());
+  loop.run_until_complete(returns(1));
   CHECK(loop.iterations() == 2);
 }

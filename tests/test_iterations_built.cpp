@@ -5,39 +5,22 @@
 
 #include "tests/utils.hpp"
 
-namespace {
-
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::iterations_of;
+using test::returns;
 using test::TestLoop;
-
-Coroutine<int> returns_at_once() { co_return 1; }
-
-/// How many iterations body() takes from its first line to its last.
-template <class Body> int iterations_of(TestLoop& loop, Body body) {
-  int taken = -1;
-  auto measured = [&]() -> Coroutine<void> {
-    const int start = loop.iterations();
-    co_await body();
-    taken = loop.iterations() - start;
-  };
-  loop.run_until_complete(measured());
-  return taken;
-}
-
-}  // namespace
 
 TEST_CASE("wait_for of a coroutine that does not suspend takes no iteration", "[iterations][waitfor][rule-1]") {
   TestLoop loop;
-  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await asyncio::wait_for(returns_at_once(), 10); }) == 0);
+  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await asyncio::wait_for(returns(1), 10); }) == 0);
 }
 
 TEST_CASE("wait_for without a limit of a coroutine that does not suspend takes no iteration",
           "[iterations][waitfor][rule-1]") {
   TestLoop loop;
-  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await asyncio::wait_for(returns_at_once(), std::nullopt); }) ==
-        0);
+  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await asyncio::wait_for(returns(1), std::nullopt); }) == 0);
 }
 
 TEST_CASE("wait_for of a future that is done takes no iteration, also with a limit of 0",
@@ -54,7 +37,7 @@ TEST_CASE("wait_for of a future that is done takes no iteration, also with a lim
 TEST_CASE("wait_for of a task that returns at once goes on as an await of the task does", "[iterations][waitfor]") {
   TestLoop loop;
   CHECK(iterations_of(loop, []() -> Coroutine<void> {
-          const Task<int> task = asyncio::create_task(returns_at_once());
+          const Task<int> task = asyncio::create_task(returns(1));
           co_await asyncio::wait_for(task, 10);
         }) == 2);
 }
@@ -78,15 +61,14 @@ TEST_CASE("TimeoutError of timeout(0) comes two iterations later", "[iterations]
 
 TEST_CASE("gather of coroutines that return at once takes three iterations", "[iterations][gather]") {
   TestLoop loop;
-  CHECK(iterations_of(
-            loop, []() -> Coroutine<void> { co_await asyncio::gather(returns_at_once(), returns_at_once()); }) == 3);
+  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await asyncio::gather(returns(1), returns(1)); }) == 3);
 }
 
 TEST_CASE("gather of a vector of coroutines that return at once takes three iterations", "[iterations][gather]") {
   TestLoop loop;
   CHECK(iterations_of(loop, []() -> Coroutine<void> {
           std::vector<Coroutine<int>> coroutines;
-          for (int i = 0; i < 3; ++i) coroutines.push_back(returns_at_once());
+          for (int i = 0; i < 3; ++i) coroutines.push_back(returns(1));
           co_await asyncio::gather(std::move(coroutines));
         }) == 3);
 }
@@ -105,7 +87,7 @@ TEST_CASE("wait for tasks that return at once takes three iterations", "[iterati
   TestLoop loop;
   CHECK(iterations_of(loop, []() -> Coroutine<void> {
           std::vector<Task<int>> tasks;
-          for (int i = 0; i < 3; ++i) tasks.push_back(asyncio::create_task(returns_at_once()));
+          for (int i = 0; i < 3; ++i) tasks.push_back(asyncio::create_task(returns(1)));
           co_await asyncio::wait(std::move(tasks));
         }) == 3);
 }
@@ -120,14 +102,14 @@ TEST_CASE("wait for what is done takes two iterations: its callback, then the aw
 
 TEST_CASE("shield of a coroutine that returns at once takes three iterations", "[iterations][shield]") {
   TestLoop loop;
-  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await asyncio::shield(returns_at_once()); }) == 3);
+  CHECK(iterations_of(loop, []() -> Coroutine<void> { co_await asyncio::shield(returns(1)); }) == 3);
 }
 
 TEST_CASE("a task group whose tasks return at once takes three iterations", "[iterations][taskgroups]") {
   TestLoop loop;
   CHECK(iterations_of(loop, []() -> Coroutine<void> {
           co_await asyncio::async_with(asyncio::TaskGroup(), [&](asyncio::TaskGroup& group) -> Coroutine<void> {
-            for (int i = 0; i < 3; ++i) group.create_task(returns_at_once());
+            for (int i = 0; i < 3; ++i) group.create_task(returns(1));
             co_return;
           });
         }) == 3);
@@ -138,7 +120,7 @@ TEST_CASE("as_completed of coroutines that return at once takes three iterations
   TestLoop loop;
   CHECK(iterations_of(loop, []() -> Coroutine<void> {
           std::vector<Coroutine<int>> coroutines;
-          for (int i = 0; i < 3; ++i) coroutines.push_back(returns_at_once());
+          for (int i = 0; i < 3; ++i) coroutines.push_back(returns(1));
           for (auto& next : asyncio::as_completed(std::move(coroutines))) co_await next;
         }) == 3);
 }

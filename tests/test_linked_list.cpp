@@ -11,7 +11,7 @@ struct Node : asyncio::Link {
   int number;
 };
 using List = asyncio::LinkedList<Node>;
-using Numbers = std::vector<int>;
+using test::Numbers;
 
 Numbers numbers_of(const List& list) {
   Numbers numbers;

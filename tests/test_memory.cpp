@@ -2,7 +2,6 @@
 // Run under AddressSanitizer these tests show that nothing leaks and nothing is used after its end.
 #include <signal.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstring>
@@ -10,12 +9,12 @@
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "tests/io_utils.hpp"
 #include "tests/utils.hpp"
 
 using asyncio::AnyFuture;
@@ -31,15 +30,17 @@ using asyncio::Ref;
 using asyncio::RuntimeError;
 using asyncio::Task;
 using asyncio::TimerHandle;
+using test::CaptureCerr;
+using test::CLOSED;
 using test::Instance;
+using test::Log;
 using test::TestLoop;
 using test::thrown;
 
 namespace {
 
-using Log = std::vector<std::string>;
+using AtDestruction = test::AtEnd<std::function<void()>>;
 
-constexpr const char* CLOSED = "std::runtime_error: Event loop is closed";
 constexpr const char* DESTROYED = "Task was destroyed but it is pending!";
 
 // A loop whose end reports nothing to std::cerr.
@@ -47,32 +48,6 @@ class QuietLoop : public TestLoop {
  public:
   QuietLoop() { catch_exceptions(); }
   ~QuietLoop() override { close(); }
-};
-
-// What std::cerr is sent while it lives.
-class CapturedErrors {
- public:
-  CapturedErrors() : previous_(std::cerr.rdbuf(text_.rdbuf())) {}
-  ~CapturedErrors() { std::cerr.rdbuf(previous_); }
-  std::string text() const { return text_.str(); }
-
- private:
-  std::ostringstream text_;
-  std::streambuf* previous_;
-};
-
-// Runs something when it is destroyed; a moved-from one does not.
-class AtDestruction {
- public:
-  explicit AtDestruction(std::function<void()> f) : f_(std::move(f)) {}
-  AtDestruction(AtDestruction&& other) noexcept : f_(std::exchange(other.f_, nullptr)) {}
-  AtDestruction(const AtDestruction&) = delete;
-  ~AtDestruction() {
-    if (f_) f_();
-  }
-
- private:
-  std::function<void()> f_;
 };
 
 Coroutine<int> await_future(Future<int> future, Instance = {}) {
@@ -96,17 +71,7 @@ Coroutine<int> fails(Instance = {}) {
 Coroutine<void> suspends_with(std::shared_ptr<AtDestruction>, Future<int> future) { co_await future; }
 
 // Whether f returns, in another process: neither a crash nor a hang is the end of the test.
-template <class F> bool survives(F f) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::alarm(5);
-    ::signal(SIGSEGV, SIG_DFL);
-    f();
-    ::_exit(0);
-  }
-  int status = 0;
-  return ::waitpid(child, &status, 0) == child && status == 0;
-}
+template <class F> bool survives(F f) { return test::status_of_child(f) == 0; }
 
 std::shared_ptr<AtDestruction> at_destruction(std::function<void()> f) {
   return std::make_shared<AtDestruction>(std::move(f));
@@ -411,7 +376,7 @@ TEST_CASE("close() reports each pending task once, the oldest first, and ends it
 }
 
 TEST_CASE("without a handler a destroyed pending task is written to std::cerr", "[memory][rule-7]") {
-  const CapturedErrors errors;
+  const CaptureCerr errors;
   {
     TestLoop loop;
     loop.create_task(await_future(Future<int>(loop)), {.name = "left over"});
@@ -511,7 +476,7 @@ TEST_CASE("a signal handler is freed with the loop", "[memory][rule-7]") {
 }
 
 TEST_CASE("an exception handler and what it holds are freed with the loop", "[memory][rule-7]") {
-  const CapturedErrors errors;
+  const CaptureCerr errors;
   {
     TestLoop loop;
     const Future<int> future(loop);
@@ -896,7 +861,7 @@ TEST_CASE("tasks that wait for each other are freed with the loop", "[memory][ru
 }
 
 TEST_CASE("tasks that wait for each other are reported by the default handler", "[memory][rule-7][cycles]") {
-  const CapturedErrors errors;
+  const CaptureCerr errors;
   {
     TestLoop loop;
     make_ring(loop);
@@ -1075,7 +1040,7 @@ TEST_CASE("an exception handler may use the loop while it reports the tasks of a
 
 TEST_CASE("what an exception handler throws while a loop closes does not keep the other tasks alive",
           "[memory][rule-7]") {
-  const CapturedErrors errors;
+  const CaptureCerr errors;
   int reports = 0;
   {
     TestLoop loop;

@@ -1,13 +1,11 @@
 // Peers that misbehave at random, against a protocol and against streams; and a server that has no descriptors left.
 // The first test takes 3 seconds; the environment's ASYNCIO_STRESS_SECONDS makes it longer.
-#include <dirent.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 
 #include <atomic>
 #include <cstdlib>
-#include <functional>
 #include <iostream>
 #include <random>
 #include <thread>
@@ -16,7 +14,7 @@
 
 using asyncio::Coroutine, asyncio::SocketAddress, asyncio::Transport, asyncio::sleep;
 using asyncio::Server, asyncio::StreamReader, asyncio::StreamWriter;
-using test::Calls, test::Fd, test::Instance, test::NetLoop, test::until;
+using test::Calls, test::Fd, test::Instance, test::NetLoop, test::open_fds, test::until;
 
 namespace {
 
@@ -25,15 +23,6 @@ using Random = std::mt19937;
 double stress_seconds() {
   const char* value = std::getenv("ASYNCIO_STRESS_SECONDS");
   return value && std::atof(value) > 0 ? std::atof(value) : 3;
-}
-
-std::size_t open_descriptors() {
-  std::size_t n = 0;
-  DIR* directory = ::opendir("/proc/self/fd");
-  if (!directory) return 0;
-  while (::readdir(directory)) ++n;
-  ::closedir(directory);
-  return n;
 }
 
 // ---- Peers: threads with sockets that block, for a few milliseconds at most.
@@ -292,7 +281,7 @@ Coroutine<void> handle(StreamReader reader, StreamWriter writer, Random& random,
 
 TEST_CASE("Whatever peers do, every connection is lost exactly once and nothing is left over", "[peers][stress]") {
   const double seconds = stress_seconds() / 2;  // for each selector
-  const std::size_t descriptors = open_descriptors();
+  const std::ptrdiff_t descriptors = open_fds();
   Random random(1);
   Counts protocol_counts, stream_counts;
   std::size_t connections = 0;
@@ -334,7 +323,7 @@ TEST_CASE("Whatever peers do, every connection is lost exactly once and nothing 
   CHECK(stream_counts.made > 0);
   CHECK(stream_counts.lost == stream_counts.made);
   CHECK(Instance::alive() == 0);
-  CHECK(open_descriptors() == descriptors);
+  CHECK(open_fds() == descriptors);
 }
 
 namespace {

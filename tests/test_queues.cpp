@@ -2,7 +2,6 @@
 // Lib/test/test_asyncio/test_queues.py.
 #include <algorithm>
 #include <ctime>
-#include <iostream>
 #include <memory>
 #include <random>
 #include <string>
@@ -23,11 +22,13 @@ using asyncio::QueueEmpty;
 using asyncio::QueueFull;
 using asyncio::QueueShutDown;
 using asyncio::Task;
+using test::cancel_in_random_order;
+using test::check_linear;
 using test::Instance;
+using test::Numbers;
 using test::run_briefly;
 using test::run_once;
 using test::TestLoop;
-using Numbers = std::vector<int>;
 
 const char* const EMPTY = "asyncio::QueueEmpty: the queue is empty";
 const char* const FULL = "asyncio::QueueFull: the queue is full";
@@ -811,12 +812,7 @@ double seconds_to_cancel_in_queues(std::size_t n) {
       tasks.push_back(loop.create_task(gets_holding(empty, Instance())));
       tasks.push_back(loop.create_task(puts_holding(full, Instance())));
     }
-    run_once(loop);
-    std::shuffle(tasks.begin(), tasks.end(), std::mt19937(7));
-    for (const Task<void>& task : tasks) task.cancel();
-    run_once(loop, 2);
-    CHECK(std::all_of(tasks.begin(), tasks.end(), [](const Task<void>& task) { return task.cancelled(); }));
-    CHECK(Instance::alive() == 0);
+    cancel_in_random_order(loop, tasks);
     empty.put_nowait(1);
     CHECK(drain(empty) == Numbers{1});
     CHECK(drain(full) == Numbers{0});
@@ -824,23 +820,15 @@ double seconds_to_cancel_in_queues(std::size_t n) {
   return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
 }
 
-void compare_queue_times(std::size_t n, bool print) {
-  double few = 1e9, many = 1e9;  // the best of three: other programs run, too
-  for (int i = 0; i < 3; ++i) few = std::min(few, seconds_to_cancel_in_queues(n));
-  for (int i = 0; i < 3 && (i == 0 || many >= 40 * few); ++i) many = seconds_to_cancel_in_queues(10 * n);
-  if (print) std::cout << "Queue: " << n << " waiters " << few << " s, " << 10 * n << " waiters " << many << " s\n";
-  CHECK(many < 40 * std::max(few, 1e-4));
-}
-
 }  // namespace
 
 TEST_CASE("ten times the getters and putters, cancelled in random order, take about ten times as long",
           "[queues][many]") {
-  compare_queue_times(2000, false);
+  check_linear("Queue", 2000, seconds_to_cancel_in_queues, false);
 }
 
 TEST_CASE("the same with a hundred thousand getters and putters", "[.big][queues]") {
-  compare_queue_times(10000, true);
+  check_linear("Queue", 10000, seconds_to_cancel_in_queues, true);
 }
 
 TEST_CASE("a getter whose item was taken by another one waits again, behind the others", "[queues]") {

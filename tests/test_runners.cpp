@@ -3,14 +3,12 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include <cstdlib>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <type_traits>
-#include <vector>
 
+#include "tests/io_utils.hpp"
 #include "tests/utils.hpp"
 
 namespace {
@@ -23,16 +21,19 @@ using asyncio::Future;
 using asyncio::KeyboardInterrupt;
 using asyncio::Runner;
 using asyncio::Task;
+using test::action_of;
+using test::catch_exceptions;
+using test::Contexts;
 using test::Instance;
+using test::Log;
+using test::nothing;
+using test::SetEnvironment;
 using test::TestLoop;
-using Log = std::vector<std::string>;
-using Contexts = std::vector<asyncio::ExceptionContext>;
 
 Coroutine<int> returns(int value) {
   co_await asyncio::sleep(0);
   co_return value;
 }
-Coroutine<void> nothing() { co_return; }
 Coroutine<void> fails() {
   co_await asyncio::sleep(0);
   throw asyncio::ValueError("spam");
@@ -49,12 +50,6 @@ class CountedLoop : public TestLoop {
 };
 std::unique_ptr<EventLoop> virtual_clock() { return std::make_unique<CountedLoop>(); }
 
-/// What goes to the exception handler of the running loop from now on.
-void catch_exceptions(Contexts& caught) {
-  asyncio::get_running_loop().set_exception_handler(
-      [&caught](EventLoop&, const asyncio::ExceptionContext& context) { caught.push_back(context); });
-}
-
 /// SIGINT has its default action, as in a fresh process: the test framework has put its own there.
 class DefaultSigint {
  public:
@@ -69,12 +64,7 @@ class DefaultSigint {
   struct sigaction before_;
 };
 
-auto sigint_action() {
-  struct sigaction action;
-  ::sigaction(SIGINT, nullptr, &action);
-  return action.sa_handler;
-}
-bool sigint_is_default() { return sigint_action() == SIG_DFL; }
+bool sigint_is_default() { return action_of(SIGINT) == SIG_DFL; }
 
 void interrupt_self() { ::raise(SIGINT); }
 
@@ -91,22 +81,6 @@ Coroutine<void> interrupted_by_itself() {
   asyncio::get_running_loop().call_soon(interrupt_self);
   co_await waits_for_ever();
 }
-
-/// Sets an environment variable, or unsets it for null, and puts it back.
-class SetEnvironment {
- public:
-  SetEnvironment(const char* name, const char* value) : name_(name) {
-    if (const char* before = ::getenv(name)) before_ = before;
-    set(value);
-  }
-  ~SetEnvironment() { set(before_ ? before_->c_str() : nullptr); }
-
- private:
-  void set(const char* value) { value ? ::setenv(name_, value, 1) : ::unsetenv(name_); }
-
-  const char* name_;
-  std::optional<std::string> before_;
-};
 
 }  // namespace
 
@@ -782,7 +756,7 @@ TEST_CASE("a runner leaves a SIGINT handler of the program alone",
   };
   CHECK(asyncio::run(main()) == 1);
   CHECK(user_handler_calls == 1);
-  CHECK((sigint_action() == &user_handler));
+  CHECK((action_of(SIGINT) == &user_handler));
 }
 
 TEST_CASE("a SIGINT handler that main gives to the loop takes the place of the runner's, also in later runs",

@@ -14,7 +14,6 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <thread>
@@ -22,69 +21,13 @@
 #include <utility>
 #include <vector>
 
-#include "tests/utils.hpp"
+#include "tests/net.hpp"
 
 using selectors::EpollSelector, selectors::PollSelector;
 using selectors::EVENT_READ, selectors::EVENT_WRITE;
 using selectors::KeyError, selectors::RuntimeError, selectors::ValueError;
 
 namespace {
-
-/// A descriptor that is closed in time.
-class Fd {
- public:
-  explicit Fd(int fd = -1) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd() { close(); }
-  void close() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  }
-  operator int() const { return fd_; }  // NOLINT
-
- private:
-  int fd_;
-};
-
-struct Pipe {
-  Pipe() {
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-    reader = Fd(ends[0]);
-    writer = Fd(ends[1]);
-  }
-  void send() const { REQUIRE(::write(writer, "x", 1) == 1); }
-  void receive() const {
-    char byte;
-    REQUIRE(::read(reader, &byte, 1) == 1);
-  }
-  Fd reader, writer;
-};
-
-struct SocketPair {
-  SocketPair() {
-    int ends[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    a = Fd(ends[0]);
-    b = Fd(ends[1]);
-  }
-  Fd a, b;
-};
-
-/// Puts a duplicate of `source` under the number `number`, which must be free.
-Fd reopen_as(int number, int source) {
-  REQUIRE(::fcntl(number, F_GETFD) < 0);
-  REQUIRE(::dup2(source, number) == number);
-  return Fd(number);
-}
-
-std::size_t open_descriptors() {
-  const std::filesystem::directory_iterator entries("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));
-}
 
 /// How many descriptors the kernel watches for all epoll instances of this process.
 int watched_by_epoll() {
@@ -101,6 +44,7 @@ double monotonic() {
 }
 
 using Reported = std::vector<std::pair<int, unsigned>>;
+using test::Fd, test::open_fds, test::Pipe, test::reopen_as, test::SocketPair;
 
 /// Descriptors and events of one select, by descriptor.
 Reported select(selectors::BaseSelector& selector, std::optional<double> timeout) {
@@ -454,14 +398,14 @@ TEMPLATE_TEST_CASE("closing a selector twice has no effect", "[test_selectors.te
 TEMPLATE_TEST_CASE("a selector gives its own descriptor back when it is closed or destroyed",
                    "[test_selectors.test_context_manager][rule-7]", BOTH) {
   const Pipe pipe;
-  const std::size_t before = open_descriptors();
+  const std::ptrdiff_t before = open_fds();
   {
     TestType closed, destroyed;
     closed.register_(pipe.reader, EVENT_READ);
     destroyed.register_(pipe.reader, EVENT_READ);
     closed.close();
   }
-  CHECK(open_descriptors() == before);
+  CHECK(open_fds() == before);
 }
 
 TEMPLATE_TEST_CASE("closing a selector leaves the registered descriptors open", "[test_selectors.test_close]", BOTH) {
@@ -512,7 +456,7 @@ TEMPLATE_TEST_CASE("a descriptor is reported again until its data has been read"
   pipe.send();
   CHECK(select(selector, 0).size() == 1);
   CHECK(select(selector, 0).size() == 1);
-  pipe.receive();
+  REQUIRE(pipe.receive() == "x");
   CHECK(select(selector, 0).empty());
 }
 

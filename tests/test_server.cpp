@@ -2,11 +2,9 @@
 // Upstream counterpart: Lib/test/test_asyncio/test_server.py, create_connection and create_server of test_base_events.py
 // and test_events.py, and the UNIX servers of test_unix_events.py.
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <functional>
 #include <set>
 
 #include "tests/net.hpp"
@@ -14,12 +12,10 @@
 using asyncio::CancelledError, asyncio::OSError, asyncio::RuntimeError, asyncio::ValueError;
 using asyncio::Coroutine, asyncio::create_task, asyncio::describe, asyncio::getsockname, asyncio::holds;
 using asyncio::Server, asyncio::sleep, asyncio::SocketAddress, asyncio::Task, asyncio::Transport;
-using test::Calls, test::code_of, test::digits, test::Fd, test::Instance, test::is_open, test::NetLoop, test::raised;
-using test::receive_all, test::Recorder, test::send_all, test::unused_address, test::until;
+using test::Calls, test::code_of, test::digits, test::Fd, test::Instance, test::is_open, test::MEGABYTE, test::NetLoop;
+using test::raised, test::Recorder, test::send_all, test::until, test::unused_address;
 
 namespace {
-
-constexpr std::size_t MEGABYTE = 1 << 20;
 
 /// Makes recorders, and keeps them.
 struct Factory {
@@ -74,25 +70,12 @@ bool at_end(int fd) {
   return ::recv(fd, &byte, 1, MSG_PEEK) == 0;
 }
 
-/// A directory for the files of UNIX sockets.
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() { REQUIRE(::mkdtemp(name_) != nullptr); }
-  ~TemporaryDirectory() {
-    for (const std::string& file : files_) ::unlink(file.c_str());
-    ::rmdir(name_);
-  }
-  std::string file(const std::string& name) {
-    files_.push_back(name_ + ("/" + name));
-    return files_.back();
-  }
-
- private:
-  char name_[30] = "/tmp/asyncio-test-XXXXXX";
-  std::vector<std::string> files_;
-};
-
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+
+/// A directory for the files of UNIX sockets.
+struct SocketDirectory : test::TemporaryDirectory {
+  SocketDirectory() { REQUIRE(exists(*this / "")); }
+};
 
 bool has_ipv6() {
   const Fd fd(::socket(AF_INET6, SOCK_STREAM, 0));
@@ -761,9 +744,9 @@ TEST_CASE("A descriptor of create_connection that is not open is EBADF", "[serve
 
 TEST_CASE("A UNIX server serves at its path, and close removes the file", "[server][unix]") {
   NetLoop loop(EVERY_SELECTOR);
-  TemporaryDirectory directory;
+  const SocketDirectory directory;
   loop.run([&]() -> Coroutine<> {
-    const std::string path = directory.file("socket");
+    const std::string path = directory / "socket";
     const Server server = co_await loop.create_unix_server(make_echo, path);
     REQUIRE(server.sockets().size() == 1);
     CHECK(server.sockets()[0].path() == path);
@@ -782,9 +765,9 @@ TEST_CASE("A UNIX server serves at its path, and close removes the file", "[serv
 
 TEST_CASE("A UNIX server replaces the file that a dead server left", "[server][unix]") {
   NetLoop loop(EVERY_SELECTOR);
-  TemporaryDirectory directory;
+  const SocketDirectory directory;
   loop.run([&]() -> Coroutine<> {
-    const std::string path = directory.file("socket");
+    const std::string path = directory / "socket";
     {
       const Fd dead = test::make_socket(SOCK_STREAM, AF_UNIX);
       const SocketAddress address = SocketAddress::unix_path(path);
@@ -802,9 +785,9 @@ TEST_CASE("A UNIX server replaces the file that a dead server left", "[server][u
 
 TEST_CASE("A UNIX server does not replace a file that is no socket", "[server][unix]") {
   NetLoop loop(EVERY_SELECTOR);
-  TemporaryDirectory directory;
+  const SocketDirectory directory;
   loop.run([&]() -> Coroutine<> {
-    const std::string path = directory.file("diary");
+    const std::string path = directory / "diary";
     { const Fd file(::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); }
     const auto create = [&]() -> Coroutine<> { co_await loop.create_unix_server(make_echo, path); };
     const std::exception_ptr error = co_await raised(create());
@@ -816,9 +799,9 @@ TEST_CASE("A UNIX server does not replace a file that is no socket", "[server][u
 
 TEST_CASE("close leaves the file alone that another server put in its place", "[server][unix]") {
   NetLoop loop(EVERY_SELECTOR);
-  TemporaryDirectory directory;
+  const SocketDirectory directory;
   loop.run([&]() -> Coroutine<> {
-    const std::string path = directory.file("socket");
+    const std::string path = directory / "socket";
     const Server old = co_await loop.create_unix_server(make_echo, path);
     const Server replacement = co_await loop.create_unix_server(make_echo, path);
     old.close();
@@ -833,9 +816,9 @@ TEST_CASE("close leaves the file alone that another server put in its place", "[
 
 TEST_CASE("close does not mind when the file is gone already", "[server][unix]") {
   NetLoop loop(EVERY_SELECTOR);
-  TemporaryDirectory directory;
+  const SocketDirectory directory;
   loop.run([&]() -> Coroutine<> {
-    const std::string path = directory.file("socket");
+    const std::string path = directory / "socket";
     const Server server = co_await loop.create_unix_server(make_echo, path);
     REQUIRE(::unlink(path.c_str()) == 0);
     server.close();
@@ -846,9 +829,9 @@ TEST_CASE("close does not mind when the file is gone already", "[server][unix]")
 TEST_CASE("The file of a bound UNIX socket that a server took over goes, too", "[server][unix]") {
   NetLoop loop(EVERY_SELECTOR);
   const bool by_path = GENERATE(true, false);
-  TemporaryDirectory directory;
+  const SocketDirectory directory;
   loop.run([&]() -> Coroutine<> {
-    const std::string path = directory.file("socket");
+    const std::string path = directory / "socket";
     Fd socket = test::make_socket(SOCK_STREAM, AF_UNIX);
     const SocketAddress address = SocketAddress::unix_path(path);
     REQUIRE(::bind(socket, address.data(), address.size()) == 0);
@@ -883,9 +866,9 @@ TEST_CASE("A UNIX server may be abstract: it has no file", "[server][unix]") {
 
 TEST_CASE("A path where nobody listens, and one that is too long, are errors", "[server][unix]") {
   NetLoop loop(EVERY_SELECTOR);
-  TemporaryDirectory directory;
+  const SocketDirectory directory;
   loop.run([&]() -> Coroutine<> {
-    const std::string path = directory.file("nobody");
+    const std::string path = directory / "nobody";
     const std::exception_ptr missing = co_await raised(loop.create_unix_connection(make_recorder, path));
     CHECK(code_of(missing) == ENOENT);
     const auto connect = [&]() -> Coroutine<> {
@@ -898,8 +881,8 @@ TEST_CASE("A path where nobody listens, and one that is too long, are errors", "
 
 TEST_CASE("create_unix_server does nothing until it is awaited", "[server][unix]") {
   NetLoop loop;
-  TemporaryDirectory directory;
-  const std::string path = directory.file("socket");
+  const SocketDirectory directory;
+  const std::string path = directory / "socket";
   { const auto never_awaited = loop.create_unix_server(make_echo, path); }
   CHECK(!exists(path));
 }

@@ -13,13 +13,11 @@
 using asyncio::Coroutine, asyncio::describe, asyncio::holds, asyncio::SocketAddress, asyncio::Task;
 using asyncio::create_task, asyncio::getsockname, asyncio::sleep, asyncio::wait_for;
 using asyncio::OSError, asyncio::RuntimeError, asyncio::TimeoutError, asyncio::ValueError;
-using test::bound_socket, test::listening_socket, test::make_socket, test::socket_pair, test::tcp_pair;
-using test::code_of, test::digits, test::Fd, test::fill, test::NetLoop, test::raised, test::receive_all;
-using test::Recorder, test::run_once, test::send_all, test::unused_address, test::until;
+using test::bound_socket, test::code_of, test::digits, test::Fd, test::fill, test::listening_socket;
+using test::make_socket, test::MEGABYTE, test::NetLoop, test::raised, test::receive_all, test::Recorder, test::run_once;
+using test::send_all, test::socket_pair, test::tcp_pair, test::until, test::unused_address;
 
 namespace {
-
-constexpr std::size_t MEGABYTE = 1 << 20;
 
 /// Bytes until the end of file.
 Coroutine<std::string> receive_until_end(asyncio::EventLoop& loop, int fd) {

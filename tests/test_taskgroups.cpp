@@ -19,28 +19,23 @@ using asyncio::ExceptionGroup;
 using asyncio::Future;
 using asyncio::Task;
 using asyncio::TaskGroup;
+using test::dies_slowly;
+using test::fails_later;
 using test::Instance;
+using test::later;
+using test::Log;
+using test::makes_unique;
+using test::nothing;
 using test::TestLoop;
-using Log = std::vector<std::string>;
 
 struct MyError : std::runtime_error {
   MyError() : std::runtime_error("mine") {}
 };
 
-Coroutine<void> nothing() { co_return; }
-Coroutine<int> later(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return value;
-}
-Coroutine<void> fails_later(double seconds, std::string text = "spam") {
-  co_await asyncio::sleep(seconds);
-  throw asyncio::ValueError(text);
-}
 Coroutine<void> interrupts_later(double seconds) {
   co_await asyncio::sleep(seconds);
   throw asyncio::KeyboardInterrupt();
 }
-Coroutine<std::unique_ptr<int>> makes_unique(int value) { co_return std::make_unique<int>(value); }
 /// Sleeps; counts a cancellation and passes it on.
 Coroutine<void> counts_cancellation(int& count) {
   try {
@@ -56,17 +51,6 @@ Coroutine<void> sleeps_then_fails(double seconds = 1000) {
     co_await asyncio::sleep(seconds);
   } catch (const CancelledError&) {}
   throw asyncio::ValueError("cleanup");
-}
-/// Sleeps; a cancellation is passed on, `seconds` later.
-Coroutine<void> dies_slowly(double seconds) {
-  std::exception_ptr cancelled;
-  try {
-    co_await asyncio::sleep(1000);
-  } catch (...) {
-    cancelled = std::current_exception();
-  }
-  co_await asyncio::sleep(seconds);
-  std::rethrow_exception(cancelled);
 }
 
 /// What the group consists of, sorted: "[a, b]"; "[]" if it is no group.

@@ -3,7 +3,6 @@
 #include <limits>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "tests/utils.hpp"
 
@@ -14,9 +13,9 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Task;
 using asyncio::Timeout;
+using test::sleeps;
 using test::TestLoop;
 
-Coroutine<void> sleeps(double seconds) { co_await asyncio::sleep(seconds); }
 /// What ends its sleep is replaced by another error.
 Coroutine<void> crashes(double seconds) {
   try {
@@ -27,16 +26,8 @@ Coroutine<void> crashes(double seconds) {
 
 /// Runs `body` under the timeout: "TimeoutError", "CancelledError", what() of any other error, or "returned".
 template <class Body> Coroutine<std::string> outcome_of(Timeout& timeout, Body body) {
-  try {
-    co_await async_with(timeout, [&]() -> Coroutine<void> { co_await body(); });
-  } catch (const asyncio::TimeoutError&) {
-    co_return "TimeoutError";
-  } catch (const CancelledError&) {
-    co_return "CancelledError";
-  } catch (const std::exception& error) {
-    co_return error.what();
-  }
-  co_return "returned";
+  auto sleeping = [&]() -> Coroutine<void> { co_await body(); };
+  co_return co_await test::outcome_of(async_with(timeout, sleeping));
 }
 
 /// The same for a body that sleeps.

@@ -11,7 +11,6 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "tests/io_utils.hpp"
 #include "tests/utils.hpp"
@@ -21,17 +20,12 @@ namespace {
 using asyncio::Coroutine;
 using asyncio::EventLoop;
 using asyncio::Task;
+using test::action_of;
 using test::Instance;
 using test::iterations;
 using test::run_io;
 using test::run_once;
 using test::thrown;
-
-auto action_of(int signum) {
-  struct sigaction action;
-  ::sigaction(signum, nullptr, &action);
-  return action.sa_handler;
-}
 
 void nothing() {}
 

@@ -4,7 +4,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "tests/utils.hpp"
 
@@ -14,23 +13,19 @@ using asyncio::CancelledError;
 using asyncio::Coroutine;
 using asyncio::Future;
 using asyncio::Task;
+using test::dies_slowly;
+using test::fails_later;
 using test::Instance;
+using test::makes_unique;
+using test::outcome_of;
+using test::says;
 using test::TestLoop;
 
 constexpr double EPSILON = 0.0001;
 
-Coroutine<std::string> says(std::string text) { co_return text; }
 Coroutine<std::string> later(double seconds, std::string text) {
   co_await asyncio::sleep(seconds);
   co_return text;
-}
-Coroutine<int> fails_later(double seconds) {
-  co_await asyncio::sleep(seconds);
-  throw asyncio::ValueError("spam");
-}
-Coroutine<std::unique_ptr<int>> makes_unique(double seconds, int value) {
-  co_await asyncio::sleep(seconds);
-  co_return std::make_unique<int>(value);
 }
 /// Takes 2 seconds, whoever cancels it.
 Coroutine<void> slow(TestLoop& loop, bool& exited) {
@@ -42,32 +37,7 @@ Coroutine<void> slow(TestLoop& loop, bool& exited) {
   }
   exited = true;
 }
-/// A cancellation ends it, `seconds` later.
-Coroutine<void> dies_slowly(double seconds, bool& done) {
-  std::exception_ptr cancelled;
-  try {
-    co_await asyncio::sleep(10);
-  } catch (...) {
-    cancelled = std::current_exception();
-  }
-  co_await asyncio::sleep(seconds);
-  done = true;
-  std::rethrow_exception(cancelled);
-}
 
-/// "TimeoutError", "CancelledError", what() of any other error, "returned" if there is none.
-Coroutine<std::string> outcome_of(Coroutine<void> coroutine) {
-  try {
-    co_await coroutine;
-  } catch (const asyncio::TimeoutError&) {
-    co_return "TimeoutError";
-  } catch (const CancelledError&) {
-    co_return "CancelledError";
-  } catch (const std::exception& error) {
-    co_return error.what();
-  }
-  co_return "returned";
-}
 template <class T> Coroutine<void> dropping(Coroutine<T> coroutine) { static_cast<void>(co_await coroutine); }
 
 }  // namespace
@@ -205,7 +175,7 @@ TEST_CASE("wait_for waits until the cancelled task has ended, then TimeoutError"
   TestLoop loop;
   bool done = false;
   auto main = [&]() -> Coroutine<std::string> {
-    const Task<void> task = asyncio::create_task(dies_slowly(5, done));
+    const Task<void> task = asyncio::create_task(dies_slowly(5, &done));
     co_return co_await outcome_of(asyncio::wait_for(task, EPSILON));
   };
   CHECK(loop.run_until_complete(main()) == "TimeoutError");
@@ -305,7 +275,7 @@ TEST_CASE("wait_for with a limit of 0 waits until the cancelled task has ended",
   TestLoop loop;
   bool done = false;
   auto main = [&]() -> Coroutine<std::string> {
-    const Task<void> task = asyncio::create_task(dies_slowly(5, done));
+    const Task<void> task = asyncio::create_task(dies_slowly(5, &done));
     co_await asyncio::sleep(1);
     co_return co_await outcome_of(asyncio::wait_for(task, 0));
   };
