@@ -83,7 +83,7 @@ run: $(own)  ## a program of your own: make run PROGRAM=mine.cpp ARGS='what it i
 kernel: $(KERNEL) $(addprefix $(BUILD)/,$(KERNEL_LADDER)) $(patsubst %,$(BUILD)/kernel/%,$(KERNEL_LADDER))  ## what to read first, built alone; the ladder 01 to 07 runs on it
 	@tests/tools/kernel run '$(BUILD)' $(KERNEL_LADDER)
 
-# Before anything is compiled: what reaches for the world is named, instead of what the linker misses.
+# What reaches for the world is named before the linker says what it misses.
 $(BUILD)/kernel/includes: $(KERNEL_SOURCES) $(wildcard $(KERNEL_SOURCES:.cpp=.hpp)) asyncio.hpp tests/tools/kernel
 	@mkdir -p $(@D)
 	@tests/tools/kernel includes '$(CXX)' $(filter %.cpp %.hpp,$^)
