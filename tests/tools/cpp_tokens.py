@@ -172,3 +172,14 @@ def declared_value(head):
             i = closing(head, i)
         i += 1
     return "variable", qualified_name_before(head, len(head))
+
+
+def is_initializer(head, kind):
+    """Does the brace behind it belong to a value, as in `int a{1};`, or to a member in a constructor's list?"""
+    texts = [token.text for token in head]
+    if kind == "variable":
+        return bool(texts) and texts[-1] not in {"else", "do", "try"}
+    if kind != "function":
+        return False
+    after = texts[texts.index(")"):] if ")" in texts else []
+    return ":" in after and head[-1].kind == "word" and head[-1].text not in {"noexcept", "const", "override", "try"}
