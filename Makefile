@@ -80,16 +80,14 @@ endif
 run: $(own)  ## a program of your own: make run PROGRAM=mine.cpp ARGS='what it is given'
 	@$(abspath $(own)) $(ARGS)
 
-kernel: $(KERNEL) $(addprefix $(BUILD)/,$(KERNEL_LADDER)) $(patsubst %,$(BUILD)/kernel/%,$(KERNEL_LADDER))  ## what to read first, built alone; the ladder 01 to 07 runs on it
+kernel: $(BUILD)/kernel/includes $(KERNEL) $(addprefix $(BUILD)/,$(KERNEL_LADDER)) $(addprefix $(BUILD)/kernel/,$(KERNEL_LADDER))  ## what to read first, built alone: does the ladder from 01 to 07 print the same?
 	@tests/tools/kernel run '$(BUILD)' $(KERNEL_LADDER)
 
 # What reaches for the world is named before the linker says what it misses.
-$(BUILD)/kernel/includes: $(KERNEL_SOURCES) $(wildcard $(KERNEL_SOURCES:.cpp=.hpp)) asyncio.hpp tests/tools/kernel
-	@mkdir -p $(@D)
-	@tests/tools/kernel includes '$(CXX)' $(filter %.cpp %.hpp,$^)
-	@touch $@
+$(BUILD)/kernel/includes: FORCE
+	@tests/tools/kernel includes '$(CXX)' $(wildcard $(KERNEL_SOURCES) $(KERNEL_SOURCES:.cpp=.hpp)) asyncio.hpp
 
-$(KERNEL): $(call object,$(KERNEL_SOURCES)) $(BUILD)/link.flags | $(BUILD)/kernel/includes
+$(KERNEL): $(call object,$(KERNEL_SOURCES)) $(BUILD)/link.flags
 	@mkdir -p $(@D) && rm -f $@
 	@ar rcs $@ $(filter %.o,$^)
 
