@@ -134,11 +134,12 @@ $(BUILD)/tests/run: $(call object,$(TEST_SOURCES) $(INTERPRETER)) $(LIB) $(BUILD
 $(BUILD)/tests/differential/differential: $(call object,$(DIFFERENTIAL)) $(LIB) $(BUILD)/link.flags
 	@$(link) $(filter-out %.flags,$^) -o $@
 
-# The flags that something was made with are kept in a file beside it, which is written when they have changed.
+# The flags that something was made with are kept in a file beside it, which is written when they have changed. Their text is
+# fixed here (:=), because a target for whose sake it is written may have variables of its own.
 version      := $(shell $(CXX) --version 2>/dev/null | head -n 1)
-compile.flags = $(version): $(compile)
-test.flags    = $(TEST_OPT)
-link.flags    = $(version): $(link) $(LIB_SOURCES) $(KERNEL_SOURCES)
+compile.flags := $(version): $(compile)
+test.flags    := $(TEST_OPT)
+link.flags    := $(version): $(link) $(LIB_SOURCES) $(KERNEL_SOURCES)
 define remember
 $(BUILD)/$(1): $(if $(filter-out =$(strip $(subst $(space),,$($(1))))=,=$(subst $(space),,$(shell cat $(BUILD)/$(1) 2>/dev/null))=),FORCE)
 	@mkdir -p $$(@D)
