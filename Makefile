@@ -136,17 +136,18 @@ $(BUILD)/tests/differential/differential: $(call object,$(DIFFERENTIAL)) $(LIB) 
 
 # The flags that something was made with are kept in a file beside it, which is written when they have changed. Their text is
 # fixed here (:=), because a target for whose sake it is written may have variables of its own.
-version      := $(shell $(CXX) --version 2>/dev/null | head -n 1)
+version       := $(shell $(CXX) --version 2>/dev/null | head -n 1)
 compile.flags := $(version): $(compile)
 test.flags    := $(TEST_OPT)
 link.flags    := $(version): $(link) $(LIB_SOURCES) $(KERNEL_SOURCES)
+empty :=
+one_word       = =$(subst $(empty) ,,$(1))=
+has_changed    = $(filter-out $(call one_word,$($(1))),$(call one_word,$(shell cat $(BUILD)/$(1) 2>/dev/null)))
 define remember
-$(BUILD)/$(1): $(if $(filter-out =$(strip $(subst $(space),,$($(1))))=,=$(subst $(space),,$(shell cat $(BUILD)/$(1) 2>/dev/null))=),FORCE)
+$(BUILD)/$(1): $(if $(call has_changed,$(1)),FORCE)
 	@mkdir -p $$(@D)
 	@printf '%s\n' '$$(subst ','\'',$$($(1)))' >$$@
 endef
-empty :=
-space := $(empty) $(empty)
 $(foreach flags,compile.flags test.flags link.flags,$(eval $(call remember,$(flags))))
 
 test: catch2  ## installs Catch2 if it is missing, builds and runs all tests
