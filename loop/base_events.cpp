@@ -41,6 +41,23 @@ EventLoop::~EventLoop() {
   anchor_->loop = nullptr;
 }
 
+std::unique_ptr<EventLoop> new_event_loop() { return std::make_unique<EventLoop>(); }
+
+EventLoop& loop_of_main_thread() {
+  static const std::unique_ptr<EventLoop> kept = new_event_loop();
+  return *kept;
+}
+
+void HandleState::report_exception(EventLoop& loop) {
+  const std::exception_ptr exception = caught_exception();
+  loop.call_exception_handler({"Exception in callback " + repr(), exception, {}, Handle(Ref<HandleState>(this))});
+}
+
+void TimerHandleState::cancel_callback() noexcept {
+  if (scheduled_ && !cancelled()) loop_->timer_handle_cancelled();
+  HandleState::cancel_callback();
+}
+
 void EventLoop::throw_closed() { throw RuntimeError("Event loop is closed"); }
 
 void EventLoop::check_running() const {
@@ -85,20 +102,14 @@ void EventLoop::close() {
   selector_->close();
 }
 
-// NOTES [pending-task] A callback may hold its own handle: it is dropped explicitly.
+// NOTES [pending-task] A callback may hold its own handle: each is cancelled, which drops what it holds.
 void EventLoop::end_pending() noexcept {
-  const auto drop = [](const Ref<HandleState>& handle) {
-    if (handle) handle->drop_callback();
-  };
-  for (const Ref<HandleState>& handle : std::exchange(ready_, {})) drop(handle);
+  for (const Ref<HandleState>& handle : std::exchange(ready_, {})) handle->cancel_callback();
   for (const Scheduled& timer : std::exchange(scheduled_, {})) {
     timer.handle->scheduled_ = false;
-    drop(timer.handle);
+    timer.handle->cancel_callback();
   }
-  for (const auto& [fd, handles] : std::exchange(io_handles_, {})) {
-    drop(handles.reader);
-    drop(handles.writer);
-  }
+  for (auto& [fd, handles] : io_handles_) cancel_io_handles(handles);
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
 }

@@ -3,9 +3,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <string>
 #include <thread>
-
-#include "loop/base_events.hpp"
 
 namespace asyncio {
 namespace {
@@ -47,17 +46,6 @@ void HandleState::run(EventLoop& loop) {
   }
 }
 
-// Apart from run, whose frame it would make larger.
-void HandleState::report_exception(EventLoop& loop) {
-  const std::exception_ptr exception = caught_exception();
-  loop.call_exception_handler({"Exception in callback " + repr(), exception, {}, Handle(Ref<HandleState>(this))});
-}
-
-void TimerHandleState::cancel_callback() noexcept {
-  if (scheduled_ && !cancelled()) loop_->timer_handle_cancelled();
-  HandleState::cancel_callback();
-}
-
 AnyFuture PendingHandle::awaiter() const noexcept { return AnyFuture(); }
 
 void PendingHandle::end_with_loop() noexcept {
@@ -78,10 +66,7 @@ void set_running_loop(EventLoop* loop) noexcept { running_loop = loop; }
 
 EventLoop& get_event_loop() {
   if (running_loop) return *running_loop;
-  if (!current_loop && !set_called && in_main_thread()) {
-    static const std::unique_ptr<EventLoop> kept = new_event_loop();
-    set_event_loop(kept.get());
-  }
+  if (!current_loop && !set_called && in_main_thread()) set_event_loop(&loop_of_main_thread());
   if (current_loop) return *current_loop;
   throw RuntimeError("There is no current event loop in thread " + std::to_string(::gettid()) +
                      ": call set_event_loop(), or work inside asyncio::run()");
@@ -95,7 +80,5 @@ void set_event_loop(EventLoop* loop) noexcept {
 void unset_event_loop(const EventLoop* loop) noexcept {
   if (current_loop == loop) current_loop = nullptr;
 }
-
-std::unique_ptr<EventLoop> new_event_loop() { return std::make_unique<EventLoop>(); }
 
 }  // namespace asyncio

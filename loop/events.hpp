@@ -217,6 +217,8 @@ void unset_event_loop(const EventLoop* loop) noexcept;
 bool in_main_thread() noexcept;
 /// asyncio: events.new_event_loop
 std::unique_ptr<EventLoop> new_event_loop();
+/// The one that get_event_loop() makes.
+EventLoop& loop_of_main_thread();
 
 }  // namespace asyncio
 

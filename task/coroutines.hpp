@@ -2,6 +2,7 @@
 // Upstream counterpart: Objects/genobject.c and Lib/asyncio/coroutines.py.
 #pragma once
 
+#include <concepts>
 #include <coroutine>
 #include <optional>
 #include <source_location>
@@ -135,11 +136,10 @@ struct BareYield {
   Frame* awaiting = nullptr;
 };
 
-template <class T> auto make_awaiter(Frame& awaiting, Coroutine<T>&& coroutine) {
-  return CoroutineAwaiter<T>(awaiting, coroutine);
-}
-template <class T> auto make_awaiter(Frame& awaiting, Coroutine<T>& coroutine) {
-  return CoroutineAwaiter<T>(awaiting, coroutine);
+template <class C>
+requires std::derived_from<std::remove_cvref_t<C>, CoroutineBase>
+auto make_awaiter(Frame& awaiting, C&& coroutine) {
+  return CoroutineAwaiter<typename std::remove_cvref_t<C>::value_type>(awaiting, coroutine);
 }
 template <class T> auto make_awaiter(Frame& awaiting, Future<T>&& future) {
   return FutureAwaiter<T, true>(awaiting, std::move(future));

@@ -3,7 +3,6 @@
 
 #include <concepts>
 #include <cstdint>
-#include <iosfwd>
 #include <memory>
 #include <string>
 #include <utility>
@@ -106,7 +105,6 @@ template <class T> class TaskOf final : public WithResult<T, TaskState> {
 
 // Defined in task/debug/stacks.cpp.
 std::vector<StackEntry> stack_of(const TaskState& task);
-void print_stack_of(const TaskState& task);
 void print_stack_of(const TaskState& task, std::ostream& os);
 
 /// What Task and AnyTask add to a future.
@@ -123,9 +121,8 @@ template <class Derived> class TaskMethods {
   void set_name(std::string name) const { task().set_name(std::move(name)); }
   /// Where it is suspended, outermost first; empty when it is done. asyncio: tasks.Task.get_stack
   std::vector<StackEntry> get_stack() const { return stack_of(task()); }
-  /// Writes it to os, or to std::cerr. asyncio: tasks.Task.print_stack
-  void print_stack() const { print_stack_of(task()); }
-  void print_stack(std::ostream& os) const { print_stack_of(task(), os); }
+  /// asyncio: tasks.Task.print_stack
+  void print_stack(std::ostream& os = standard_error()) const { print_stack_of(task(), os); }
 
  private:
   TaskState& task() const { return static_cast<TaskState&>(static_cast<const Derived*>(this)->checked()); }

@@ -60,9 +60,8 @@ void World::add_signal_handle(int signum, Ref<HandleState> handle) {
   if (loop_.is_closed()) throw RuntimeError("Event loop is closed");
   if (!in_main_thread()) throw RuntimeError("signal handlers can be added in the main thread only");
   Ref<HandleState>& slot = signal_handlers_[signum];
-  const int previous_fd = arrivals[signum].wakeup_fd.exchange(loop_.inbox()->write_end());
+  arrivals[signum].wakeup_fd = loop_.inbox()->write_end();
   if (!set_action(signum, on_signal)) {
-    arrivals[signum].wakeup_fd = previous_fd;
     signal_handlers_.erase(signum);
     throw RuntimeError("sig " + std::to_string(signum) + " cannot be caught");
   }

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <memory>
 
 namespace asyncio {
@@ -41,6 +42,8 @@ std::string function_name(const std::source_location& where) {
   }
   return text;
 }
+
+std::ostream& standard_error() noexcept { return std::cerr; }
 
 void log_without_memory(const char* message) noexcept {
   for (const char* part : {message, " (out of memory)\n"}) {

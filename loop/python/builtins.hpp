@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <exception>
+#include <iosfwd>
 #include <new>
 #include <source_location>
 #include <stdexcept>
@@ -125,6 +126,9 @@ std::string demangle(const char* name);
 
 /// The name of the coroutine function that a location is in.
 std::string function_name(const std::source_location& where);
+
+/// std::cerr, without its header.
+std::ostream& standard_error() noexcept;
 
 /// Writes it to stderr, also where no memory is left to say more.
 void log_without_memory(const char* message) noexcept;

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <iostream>
 #include <list>
 #include <sstream>
 #include <unordered_map>
@@ -160,7 +159,6 @@ std::string format_call_graph(const AnyFuture& future) {
   return text.str();
 }
 
-void print_call_graph(const AnyFuture& future) { print_call_graph(future, std::cerr); }
 void print_call_graph(const AnyFuture& future, std::ostream& os) { os << format_call_graph(future); }
 
 std::string ps(EventLoop& loop) {

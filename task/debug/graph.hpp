@@ -1,7 +1,6 @@
 // Who awaits whom, and where. Upstream counterpart: Lib/asyncio/graph.py and tools.py of CPython 3.14.
 #pragma once
 
-#include <iosfwd>
 #include <string>
 #include <vector>
 
@@ -23,9 +22,7 @@ FutureCallGraph capture_call_graph(const AnyFuture& future);
 /// asyncio: graph.format_call_graph
 std::string format_call_graph(const AnyFuture& future);
 /// asyncio: graph.print_call_graph
-void print_call_graph(const AnyFuture& future, std::ostream& os);
-/// To std::cerr.
-void print_call_graph(const AnyFuture& future);
+void print_call_graph(const AnyFuture& future, std::ostream& os = standard_error());
 
 /// The pending tasks of a loop as a table: their coroutine stacks and who awaits them.
 /// asyncio: tools.display_awaited_by_tasks_table

@@ -1,6 +1,6 @@
 #include "task/debug/stacks.hpp"
 
-#include <iostream>
+#include <ostream>
 
 namespace asyncio {
 
@@ -14,8 +14,6 @@ std::vector<StackEntry> stack_of(const TaskState& task) {
   }
   return stack;
 }
-
-void print_stack_of(const TaskState& task) { print_stack_of(task, std::cerr); }
 
 // asyncio: base_tasks._task_print_stack
 void print_stack_of(const TaskState& task, std::ostream& os) {

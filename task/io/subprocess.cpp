@@ -223,10 +223,7 @@ Coroutine<Process> create_subprocess_exec(std::vector<std::string> argv, Subproc
 }
 
 Coroutine<Process> create_subprocess_shell(std::string command, SubprocessOptions options) {
-  std::vector<std::string> argv;
-  argv.push_back("/bin/sh");
-  argv.push_back("-c");
-  argv.push_back(std::move(command));
+  std::vector<std::string> argv{"/bin/sh", "-c", std::move(command)};
   return create_subprocess_exec(std::move(argv), options);
 }
 

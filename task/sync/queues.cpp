@@ -24,17 +24,6 @@ bool QueueBase::give_up(Waiter& waiter) noexcept {
   return !waiter.future.cancelled();
 }
 
-void QueueBase::check_can_put() const {
-  if (is_shutdown_) throw QueueShutDown();
-  if (full()) throw QueueFull();
-}
-
-void QueueBase::check_can_get() const {
-  if (!empty()) return;
-  if (is_shutdown_) throw QueueShutDown();
-  throw QueueEmpty();
-}
-
 void QueueBase::item_put() {
   ++unfinished_tasks_;
   finished_.clear();

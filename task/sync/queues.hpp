@@ -51,17 +51,15 @@ class QueueBase : private LoopBound {
   /// when the queue is gone.
   static bool give_up(Waiter& waiter) noexcept;
   static void wakeup_next(LinkedList<Waiter>& waiters);
-  void check_can_put() const;
-  void check_can_get() const;
   void item_put();
 
   LinkedList<Waiter> getters_, putters_;
+  bool is_shutdown_ = false;
 
  private:
   std::size_t maxsize_;
   std::size_t unfinished_tasks_ = 0;
   Event finished_;
-  bool is_shutdown_ = false;
 };
 
 /// First in, first out. maxsize 0: no limit. asyncio: queues.Queue
@@ -85,7 +83,8 @@ template <class T> class Queue : public QueueBase {
   }
   /// QueueFull, QueueShutDown. asyncio: queues.Queue.put_nowait
   void put_nowait(T item) {
-    check_can_put();
+    if (is_shutdown_) throw QueueShutDown();
+    if (full()) throw QueueFull();
     put_item(std::move(item));
     item_put();
   }
@@ -105,7 +104,8 @@ template <class T> class Queue : public QueueBase {
   }
   /// QueueEmpty, QueueShutDown. asyncio: queues.Queue.get_nowait
   T get_nowait() {
-    check_can_get();
+    if (empty() && is_shutdown_) throw QueueShutDown();
+    if (empty()) throw QueueEmpty();
     T item = get_item();
     wakeup_next(putters_);
     return item;

@@ -1,6 +1,7 @@
 // Several awaitables at once. Upstream counterpart: Lib/asyncio/tasks.py, from wait() on.
 #pragma once
 
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -258,14 +259,14 @@ template <class T> class AsCompleted {
       if (next_) --range_.left_;
       return *this;
     }
-    bool operator!=(std::nullptr_t) const noexcept { return next_.has_value(); }
+    bool operator==(std::default_sentinel_t) const noexcept { return !next_; }
 
    private:
     AsCompleted& range_;
     std::optional<Coroutine<T>> next_;
   };
   Iterator begin() { return Iterator(*this); }
-  std::nullptr_t end() const noexcept { return nullptr; }
+  std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
   static Coroutine<T> wait_for_one(Ref<CompletionState> state) {
