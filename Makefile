@@ -23,7 +23,7 @@ compile   = $(CXX) -std=c++20 -I. -MMD -MP $(defines) $(CPPFLAGS) $(warnings) $(
 link     := $(CXX) $(sanitize) -pthread $(LDFLAGS)
 
 # What the kernel is made of, and nothing else; loop/alone stands for the rooms above where it stands alone.
-KERNEL_PYTHON  := $(wildcard $(patsubst %,loop/python/%.cpp,builtins memory contextvars os signals))
+KERNEL_PYTHON  := $(wildcard $(patsubst %,loop/python/%.cpp,builtins memory contextvars inbox os))
 KERNEL_SOURCES := $(addsuffix .cpp,selectors/select selectors/selectors loop/events loop/base_events loop/selector_events \
                   loop/alone future/futures task/coroutines task/tasks task/runners) $(KERNEL_PYTHON)
 KERNEL         := $(BUILD)/kernel/libasyncio-kernel.a
@@ -62,7 +62,7 @@ demo:  ## builds and runs the tour: needs a C++20 compiler and make, nothing els
 	@tests/tools/better_compiler '$(CXX)'
 
 # The tour needs the kernel only.
-$(BUILD)/demo: $(BUILD)/kernel/examples/00_tour.o $(if $(wildcard loop/alone.cpp),$(KERNEL),$(LIB)) $(BUILD)/link.flags
+$(BUILD)/demo: $(BUILD)/kernel/examples/00_tour.o $(KERNEL) $(BUILD)/link.flags
 	@$(link) $(filter-out %.flags,$^) -o $@
 
 # A program of one's own, anywhere; what it is warned of is no error.

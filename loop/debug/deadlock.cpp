@@ -18,8 +18,8 @@ static std::ptrdiff_t number_of_threads() {
 // Another thread, a descriptor or a signal may still wake the loop.
 void World::check_can_be_woken() const {
   const bool by_signal = std::ranges::any_of(signal_handlers_, [](const auto& entry) { return entry.first != SIGINT; });
-  const bool by_descriptor = loop_.selector().size() > 1;  // one is the self-pipe
-  if (loop_.pending_tasks().empty() || by_descriptor || by_signal || number_of_threads() > 1) return;
+  const bool by_itself = loop_.pending_tasks().empty() || loop_.selector().size() > 1;  // one is the self-pipe
+  if (by_itself || by_signal || number_of_threads() > 1) return;
   std::string message = "Deadlock: nothing can ever wake this loop. These tasks wait for ever:";
   for (const PendingHandle* task = loop_.pending_tasks().next(); task; task = loop_.pending_tasks().next(task)) {
     message += "\n  " + task->repr();

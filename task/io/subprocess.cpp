@@ -223,8 +223,7 @@ Coroutine<Process> create_subprocess_exec(std::vector<std::string> argv, Subproc
 }
 
 Coroutine<Process> create_subprocess_shell(std::string command, SubprocessOptions options) {
-  std::vector<std::string> argv{"/bin/sh", "-c", std::move(command)};
-  return create_subprocess_exec(std::move(argv), options);
+  return create_subprocess_exec(std::vector<std::string>{"/bin/sh", "-c", std::move(command)}, options);
 }
 
 template <class Stream> static Stream piped(const std::optional<Stream>& stream) {
