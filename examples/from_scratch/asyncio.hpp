@@ -540,7 +540,6 @@ inline std::vector<Task<>> all_tasks(EventLoop& loop = get_running_loop()) {
 
 /// A future, and a timer that sets it. asyncio: tasks.sleep
 inline Coroutine<> sleep(double delay) {
-  if (std::isnan(delay)) throw ValueError("Invalid delay: NaN (not a number)");
   if (delay <= 0) co_return co_await BareYield();
   const Future<> future = get_running_loop().create_future();
   const TimerHandle timer = get_running_loop().call_later(delay, [future] {
@@ -554,7 +553,10 @@ inline Coroutine<> sleep(double delay) {
 inline void EventLoop::close() {
   if (running_loop == this) throw RuntimeError("Cannot close a running event loop");
   closed_ = true;
-  for (const auto& task : std::exchange(tasks, {})) task->coro_ = {};
+  for (const auto& task : std::exchange(tasks, {})) {
+    task->coro_ = {};
+    task->fut_waiter_ = nullptr;  // whose callback holds the task
+  }
 }
 
 // asyncio: runners._cancel_all_tasks
