@@ -147,12 +147,12 @@ int main() {
     char data[5];
     const auto n = ::read(ends[0], data, sizeof data);
     say("reader: " + std::string(data, n));
+    if (n < 5) loop.stop();
   });
+  loop.call_later(0.02, say, "timer: writes 11 bytes");
   loop.call_later(0.02, ::write, ends[1], "hello, loop", 11);
-  loop.call_later(0.02, say, "timer: has written 11 bytes");
-  loop.call_later(0.04, [] { loop.stop(); });
   loop.run_forever();
   PollSelector selector;
   selector.register_(ends[0]);
-  if (::write(ends[1], "bye", 3) > 0) say("poll: ready are " + std::to_string(selector.select(0).size()));
+  if (::write(ends[1], "bye", 3) > 0) say("poll: of 1 descriptor ready: " + std::to_string(selector.select(0).size()));
 }

@@ -101,15 +101,21 @@ loop = EventLoop()
 
 def main():
     ends = os.pipe()
-    loop.add_reader(ends[0], lambda: say("reader: " + os.read(ends[0], 5).decode()))
+
+    def on_readable():
+        data = os.read(ends[0], 5)
+        say("reader: " + data.decode())
+        if len(data) < 5:
+            loop.stop()
+
+    loop.add_reader(ends[0], on_readable)
+    loop.call_later(0.02, say, "timer: writes 11 bytes")
     loop.call_later(0.02, os.write, ends[1], b"hello, loop")
-    loop.call_later(0.02, say, "timer: has written 11 bytes")
-    loop.call_later(0.04, loop.stop)
     loop.run_forever()
     selector = selectors.PollSelector()
     selector.register(ends[0], selectors.EVENT_READ)
     if os.write(ends[1], b"bye") > 0:
-        say(f"poll: ready are {len(selector.select(0))}")
+        say(f"poll: of 1 descriptor ready: {len(selector.select(0))}")
 
 
 main()
