@@ -1,4 +1,4 @@
-// 06: awaits inside awaits. send() resumes whoever is innermost, in a loop: no await is deeper on the stack than another.
+// 06: awaits inside awaits. send() resumes whoever is innermost, in a loop: awaits take no stack.
 #include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>

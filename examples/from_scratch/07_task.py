@@ -1,4 +1,4 @@
-# 07: a task: a future that drives a coroutine. A step leads to the next await; the awaited future's callback is the next step.
+# 07: a task: a future that drives a coroutine. A step runs to the next await, whose future calls the next step.
 import heapq
 import os
 import selectors

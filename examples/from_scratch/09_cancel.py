@@ -1,4 +1,4 @@
-# 09: cancel. It cancels the innermost future that is awaited; the CancelledError appears at that await, an iteration later.
+# 09: cancel. It cancels the future that is awaited innermost: a CancelledError at that await, in the next iteration.
 import heapq
 import os
 import selectors

@@ -1,4 +1,4 @@
-// asyncio's core on a few pages: where the nine programs beside this file lead to, with the names, the structure and the
+// asyncio's core on a few pages: where the nine programs beside this file lead, with the names, the structure and the
 // behaviour of CPython's. Read it from the top: descriptors, the loop, futures, coroutines, tasks, run.
 #pragma once
 
@@ -41,7 +41,7 @@ struct EpollSelector {
   /// What fd is registered for; 0 for nothing. asyncio: selectors.BaseSelector.get_map
   unsigned get_events(int fd) const { return events_.contains(fd) ? events_.at(fd) : 0; }
 
-  /// Registers fd, or modifies what it is registered for; with no events unregisters it. asyncio: selectors.EpollSelector
+  /// Registers fd, or modifies what it is registered for; without events unregisters it. asyncio: selectors.EpollSelector
   void modify(int fd, unsigned events) {
     const int operation = !get_events(fd) ? EPOLL_CTL_ADD : events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
     epoll_event event{events, {.fd = fd}};
@@ -343,7 +343,7 @@ struct Frame {
   std::any result;
 };
 
-/// `co_await future`: suspends, unless it is done already, and yields the future to whoever called send(). With no future
+/// `co_await future`: suspends, unless it is done, and yields the future to whoever called send(). With no future
 /// it is a bare yield. asyncio: futures.Future.__await__
 template <class T> struct FutureAwaiter {
   FutureAwaiter(Frame& frame, FutureState::Ref future) : frame_(frame), future_(future) {}
@@ -434,7 +434,7 @@ template <> struct Promise<void> : PromiseBase {
   void return_void() {}
 };
 
-/// What a coroutine function returns. `co_await coroutine` only notes who awaits whom: the loop in send() does the rest.
+/// What a coroutine function returns. `co_await coroutine` notes who awaits whom: the loop in send() does the rest.
 template <class T> struct [[nodiscard]] Coroutine : CoroutineBase {
   using promise_type = Promise<T>;
   using CoroutineBase::CoroutineBase;
