@@ -41,7 +41,7 @@ struct EpollSelector {
   /// What fd is registered for; 0 for nothing. asyncio: selectors.BaseSelector.get_map
   unsigned get_events(int fd) const { return events_.contains(fd) ? events_.at(fd) : 0; }
 
-  /// Registers fd, or modifies what it is registered for; without events unregisters it. asyncio: selectors.EpollSelector
+  /// Registers fd, or modifies its registration; without events unregisters it. asyncio: selectors.EpollSelector
   void modify(int fd, unsigned events) {
     const int operation = !get_events(fd) ? EPOLL_CTL_ADD : events ? EPOLL_CTL_MOD : EPOLL_CTL_DEL;
     epoll_event event{events, {.fd = fd}};
