@@ -102,12 +102,12 @@ void EventLoop::close() {
   selector_->close();
 }
 
-// NOTES [pending-task] A callback may hold its own handle: each is cancelled, which drops what it holds.
+// NOTES [pending-task] A callback may hold its own handle: what each holds is dropped.
 void EventLoop::end_pending() noexcept {
-  for (const Ref<HandleState>& handle : std::exchange(ready_, {})) handle->cancel_callback();
+  for (const Ref<HandleState>& handle : std::exchange(ready_, {})) handle->drop_callback();
   for (const Scheduled& timer : std::exchange(scheduled_, {})) {
     timer.handle->scheduled_ = false;
-    timer.handle->cancel_callback();
+    timer.handle->drop_callback();
   }
   for (auto& [fd, handles] : io_handles_) cancel_io_handles(handles);
   while (!pending_tasks_.empty()) pending_tasks_.pop_front().end_with_loop();
