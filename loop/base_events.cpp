@@ -114,22 +114,14 @@ void EventLoop::end_pending() noexcept {
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
 }
 
-Handle EventLoop::call_soon_handle(Ref<HandleState> handle) {
-  check_usable();
-  add_callback(handle);
-  return Handle(std::move(handle));
-}
-
-// Places in the queue for n more, and for everything that waits and may be woken: that must not fail for want of memory.
 // Members leave their lists in silence, so that they are counted anew when the room seems to be used up.
-void EventLoop::make_room(std::size_t n) {
-  if (ready_.size() + listed_ + n <= ready_.capacity()) return;
+void EventLoop::grow_ready(std::size_t n) {
   listed_ = pending_tasks_.size() + pending_callbacks_.size();
   ready_.reserve(2 * (ready_.size() + listed_ + n));
 }
 
 void EventLoop::add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {
-  make_room();
+  make_room(1);
   ++listed_;
   list.push_back(handle);
 }
@@ -192,7 +184,7 @@ inline void EventLoop::queue_due_timers() {
   take_from_inbox();
   const double end_time = time() + CLOCK_RESOLUTION;
   while (!scheduled_.empty() && scheduled_.front().when < end_time) {
-    make_room();
+    make_room(1);
     Ref<TimerHandleState> timer = heappop(scheduled_).handle;
     timer->scheduled_ = false;
     ready_.push_back(std::move(timer));

@@ -222,7 +222,10 @@ class EventLoop : public AbstractEventLoop {
   bool remove_io_handle(int fd, unsigned event);
   /// Queues a handle, behind what other threads have queued before.
   /// asyncio: selector_events.BaseSelectorEventLoop._add_callback
-  void add_callback(Ref<HandleState> handle);
+  void add_callback(Ref<HandleState> handle) {
+    make_room(1);
+    wake(std::move(handle));
+  }
   /// The handle ends with the loop, if nothing ends it before.
   void add_pending(PendingHandle& handle) { add_pending(pending_callbacks_, handle); }
   const LinkedList<PendingHandle>& pending_tasks() const noexcept { return pending_tasks_; }
@@ -262,7 +265,10 @@ class EventLoop : public AbstractEventLoop {
 
   // One iteration, in upstream's order.
   void run_once();
-  void take_from_inbox() noexcept;
+  void take_from_inbox() noexcept {
+    if (inbox_->waiting()) empty_inbox();
+  }
+  void empty_inbox() noexcept;
   void drop_cancelled_timers();
   std::span<const selectors::SelectorEvent> select();
   std::optional<double> select_timeout() const;
@@ -281,10 +287,24 @@ class EventLoop : public AbstractEventLoop {
   void ensure_fd_no_transport(int fd) const {
     if (world_) world_->ensure_fd_no_transport(fd);
   }
-  Handle call_soon_handle(Ref<HandleState> handle);
+  Handle call_soon_handle(Ref<HandleState> handle) {
+    check_usable();
+    add_callback(handle);
+    return Handle(std::move(handle));
+  }
   TimerHandle call_at_handle(Ref<TimerHandleState> timer);
-  void wake(Ref<HandleState> handle) noexcept;
-  void make_room(std::size_t n = 1);
+  // Queues what has a place in the queue already.
+  void wake(Ref<HandleState> handle) noexcept {
+    take_from_inbox();
+    if (observer_) [[unlikely]]
+      observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
+    ready_.push_back(std::move(handle));
+  }
+  // Places in the queue for n more, and for everything that waits and may be woken: that must not fail for want of memory.
+  void make_room(std::size_t n) {
+    if (ready_.size() + listed_ + n > ready_.capacity()) grow_ready(n);
+  }
+  void grow_ready(std::size_t n);
   void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle);
   void add_threadsafe(Ref<HandleState> handle);
   void timer_handle_cancelled() noexcept { ++timer_cancelled_count_; }

@@ -26,17 +26,6 @@ void EventLoop::process_events(std::span<const selectors::SelectorEvent> events)
   }
 }
 
-void EventLoop::add_callback(Ref<HandleState> handle) {
-  make_room();
-  wake(std::move(handle));
-}
-
-void EventLoop::wake(Ref<HandleState> handle) noexcept {
-  take_from_inbox();
-  if (observer_) observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
-  ready_.push_back(std::move(handle));
-}
-
 // Both _add_reader and _add_writer of upstream.
 Handle EventLoop::add_io_handle(int fd, unsigned event, Ref<HandleState> handle) {
   check_closed();
@@ -109,8 +98,7 @@ void EventLoop::add_threadsafe(Ref<HandleState> handle) {
 }
 
 // NOTES [threadsafe-inbox] Where memory is short they stay until the next iteration.
-void EventLoop::take_from_inbox() noexcept {
-  if (!inbox_->waiting()) return;
+void EventLoop::empty_inbox() noexcept {
   const std::size_t first = ready_.size();
   inbox_->take([this](std::span<Counted* const> handles) {
     make_room(handles.size());

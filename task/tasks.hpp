@@ -58,7 +58,7 @@ class TaskState : public FutureState, public PendingHandle {
       : FutureState(loop), coro_(std::move(coroutine)), innermost_(coro_.frame()) {
     set_repeats();
   }
-  /// asyncio: super().set_result(exc.value) of tasks.Task.__step_run_and_handle_result
+  /// The line of upstream's method that sets the result. asyncio: tasks.Task.__step_run_and_handle_result
   virtual void set_result_of_coroutine() = 0;
 
  private:
