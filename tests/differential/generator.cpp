@@ -289,9 +289,7 @@ class Generator {
     std::set<std::string> chosen = {"tasks"};
     if (!knobs_.only.empty()) chosen.insert(knobs_.only);
     for (int n = random_.between(1, knobs_.subjects); n > 0; --n) chosen.insert(random_.one_of(subjects));
-    // Where an exit leaves a queued reader, upstream queues it twice: NOTES [queued-once].
     const bool exits = chosen.contains("exits");
-    if (exits) chosen.erase("descriptors");
     for (std::size_t i = 0; i < COUNT; ++i) {
       const std::string_view text = PATTERNS[i].text;
       // The frames that an exit left hold what ran last: upstream reports it late.
