@@ -1,6 +1,7 @@
 #include "loop/base_events.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <ctime>
 #include <iomanip>

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <cmath>
 #include <cstddef>
 #include <functional>
 #include <memory>
