@@ -17,10 +17,13 @@ namespace asyncio {
 /// How a result of type T is kept: a future without a value keeps a None.
 template <class T> using Stored = std::conditional_t<std::is_void_v<T>, NoneType, T>;
 
-/// Can a result be copied? std::vector says yes of whatever it holds.
+/// Can a result be copied? A container says yes of whatever it holds; so does the pair or tuple that a container is in.
 template <class T> inline constexpr bool copyable = std::copy_constructible<T>;
-template <class T> inline constexpr bool copyable<std::vector<T>> = copyable<T>;
-template <class... T> inline constexpr bool copyable<std::tuple<T...>> = (copyable<T> && ...);
+template <template <class...> class C, class... T>
+requires requires { typename C<T...>::allocator_type; } || requires {
+  typename std::tuple_size<C<T...>>::type;
+}
+inline constexpr bool copyable<C<T...>> = (copyable<T> && ...);
 
 /// A done callback of a future: a handle that is told at the end which future it was. It stands in the future's list,
 /// then in the loop's queue.
@@ -184,11 +187,10 @@ template <class T> class Future : public AnyFuture {
   }
   /// Moved out if it cannot be copied or nobody else holds the future, else a copy.
   T consume_result() const {
-    if constexpr (std::is_void_v<T> || !copyable<T>) {
-      return take_result();
-    } else {
-      return state()->references() == 1 ? take_result() : result();
+    if constexpr (copyable<T>) {
+      if (state()->references() > 1) return result();
     }
+    return take_result();
   }
   /// InvalidStateError if done; RuntimeError for a task. asyncio: futures.Future.set_result
   template <class U = T> void set_result(U&& value) const
@@ -202,13 +204,12 @@ template <class T> class Future : public AnyFuture {
   }
   /// The same with an exception object or a std::exception_ptr, which must not be null.
   /// asyncio: futures.Future.set_exception
-  template <class E> void set_exception(E error) const {
+  void set_exception(std::exception_ptr exception) const {
     checked().check_settable("set_exception");
-    if constexpr (std::convertible_to<E, std::exception_ptr>) {
-      checked().set_exception(std::move(error));
-    } else {
-      checked().set_exception(std::make_exception_ptr(std::move(error)));
-    }
+    state()->set_exception(std::move(exception));
+  }
+  template <class E> void set_exception(E error) const requires(!std::convertible_to<E, std::exception_ptr>) {
+    set_exception(std::make_exception_ptr(std::move(error)));
   }
   /// f(Future<T>) is called through call_soon when the future is done, also if it is done already.
   /// asyncio: futures.Future.add_done_callback

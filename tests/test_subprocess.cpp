@@ -498,14 +498,22 @@ TEST_CASE("a child may handle a signal and go on", "[subprocess][test_subprocess
   CHECK(run_io(main) == "caught\n");
 }
 
-TEST_CASE("signals to a child that has ended go nowhere",
+TEST_CASE("a signal to a child that has ended is an OSError, no such process",
           "[subprocess][test_subprocess.test_subprocess_send_signal_race]") {
   const auto main = []() -> Coroutine<int> {
     const Process process = co_await create_subprocess_shell("exit 3");
     co_await process.wait();
-    process.send_signal(SIGUSR1);
-    process.terminate();
-    process.kill();
+    const auto refused = [&](auto signals) {
+      try {
+        signals();
+      } catch (const asyncio::OSError& error) {
+        return error.code() == std::errc::no_such_process;
+      }
+      return false;
+    };
+    CHECK(refused([&] { process.send_signal(SIGUSR1); }));
+    CHECK(refused([&] { process.terminate(); }));
+    CHECK(refused([&] { process.kill(); }));
     co_return *process.returncode();
   };
   CHECK(run_io(main) == 3);
@@ -518,7 +526,12 @@ TEST_CASE("a signal that races with the child's end does no harm",
       const Argv argv{"sleep", "0.005"};
       const Process process = co_await create_subprocess_exec(argv);
       co_await asyncio::sleep(0.001 * i);
-      process.send_signal(SIGUSR1);
+      try {
+        process.send_signal(SIGUSR1);
+      } catch (const asyncio::OSError& error) {
+        CHECK(error.code() == std::errc::no_such_process);
+        CHECK(process.returncode() == 0);
+      }
       const int status = co_await process.wait();
       CHECK((status == 0 || status == -SIGUSR1));
     }
@@ -670,7 +683,7 @@ TEST_CASE("a loop that closes kills a child that a Process still refers to",
   };
   run_io(main);
   CHECK_FALSE(runs(process->pid()));
-  process->kill();
+  CHECK_THROWS_AS(process->kill(), asyncio::OSError);
 }
 
 TEST_CASE("a child that ends while its loop is stopped is reaped later",

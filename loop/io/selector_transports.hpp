@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "loop/io/transports.hpp"
 #include "loop/io/world.hpp"
@@ -42,6 +43,7 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   std::optional<SocketAddress> get_extra_info(std::string_view name) const override;
   int fd() const override { return fd_.get(); }
   void set_write_buffer_limits(WriteBufferLimits limits) override;
+  std::pair<std::size_t, std::size_t> get_write_buffer_limits() const override { return {low_water_, high_water_}; }
   std::size_t get_write_buffer_size() const override { return buffer_size_; }
   /// The loop is closed: no method has an effect any more.
   void mark_closed() noexcept;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "loop/io/protocols.hpp"
@@ -35,6 +36,9 @@ class BaseTransport {
   /// When to call the protocol's pause_writing and resume_writing. ValueError if low is above high.
   /// asyncio: transports._FlowControlMixin.set_write_buffer_limits
   virtual void set_write_buffer_limits(WriteBufferLimits limits) = 0;
+  /// (low, high). RuntimeError from a transport of one's own that does not say.
+  /// asyncio: transports._FlowControlMixin.get_write_buffer_limits
+  virtual std::pair<std::size_t, std::size_t> get_write_buffer_limits() const { throw RuntimeError("not implemented"); }
   /// Bytes that wait to be sent. asyncio: transports.WriteTransport.get_write_buffer_size
   virtual std::size_t get_write_buffer_size() const = 0;
 };

@@ -132,14 +132,19 @@ template <class Factory> Coroutine<Connected<DatagramTransport, Factory>> Abstra
                                                                                      remote_addr);
 }
 
+/// A std::function must be copied: the factory need not.
+template <class Factory> ProtocolFactory shared_factory(Factory factory) {
+  return [shared = std::make_shared<Factory>(std::move(factory))] { return (*shared)(); };
+}
+
 template <class Factory>
 Coroutine<Server> AbstractEventLoop::create_server(Factory factory, std::string host, int port, ServerOptions options) {
-  return start_server_on(self(), std::move(host), port, std::move(factory), options);
+  return start_server_on(self(), std::move(host), port, shared_factory(std::move(factory)), options);
 }
 
 template <class Factory>
 Coroutine<Server> AbstractEventLoop::create_unix_server(Factory factory, std::string path, ServerOptions options) {
-  return start_unix_server_on(self(), std::move(path), std::move(factory), options);
+  return start_unix_server_on(self(), std::move(path), shared_factory(std::move(factory)), options);
 }
 
 }  // namespace asyncio

@@ -253,7 +253,8 @@ Coroutine<std::pair<std::string, std::string>> Process::communicate(std::shared_
 }
 
 void Process::send_signal(int signum) const {
-  if (!state_->returncode) ::kill(state_->pid, signum);
+  if (state_->returncode) throw_os_error(ESRCH, "the process has ended");
+  ::kill(state_->pid, signum);
 }
 void Process::terminate() const { send_signal(SIGTERM); }
 void Process::kill() const { send_signal(SIGKILL); }

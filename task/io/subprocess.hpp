@@ -49,7 +49,7 @@ class Process {
   Coroutine<std::pair<std::string, std::string>> communicate(std::string input = {}) const {
     return communicate(state_, std::move(input));
   }
-  /// No effect when it has ended. asyncio: subprocess.Process.send_signal
+  /// OSError ESRCH, upstream's ProcessLookupError, when it has ended. asyncio: subprocess.Process.send_signal
   void send_signal(int signum) const;
   /// asyncio: subprocess.Process.terminate
   void terminate() const;

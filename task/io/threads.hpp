@@ -1,7 +1,8 @@
 // Between the loop and other threads. Upstream counterpart: Lib/asyncio/threads.py, and the executors of base_events.py.
 #pragma once
 
-#include <cstring>
+#include <array>
+#include <bit>
 #include <future>
 #include <memory>
 #include <optional>
@@ -24,17 +25,16 @@ template <class T> struct Pickle {
     throw ValueError("a result of type " + demangle(typeid(T).name()) +
                      " cannot come out of a process: return a std::string or what is trivially copyable");
   }
-  static std::optional<T> loads(const std::string& bytes) {
-    std::optional<T> value;
-    if constexpr (possible && std::is_default_constructible_v<T>) {
-      if (bytes.size() == sizeof(T)) std::memcpy(&value.emplace(), bytes.data(), sizeof(T));
+  static void loads(const std::string& bytes, std::optional<T>& value) {
+    if constexpr (possible) {
+      std::array<char, sizeof(T)> copy;
+      if (bytes.copy(copy.data(), sizeof(T)) == sizeof(T)) value.emplace(std::bit_cast<T>(copy));
     }
-    return value;
   }
 };
 template <> struct Pickle<std::string> {
   static std::string dumps(const std::string& value) { return value; }
-  static std::optional<std::string> loads(const std::string& bytes) { return bytes; }
+  static void loads(const std::string& bytes, std::optional<std::string>& value) { value = bytes; }
 };
 
 /// The call of f(args...), and what came of it. asyncio: thread._WorkItem
@@ -62,7 +62,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
     }
   }
   void set_from_bytes(const std::string& bytes) override {
-    if (bytes.starts_with('v')) result_ = Pickle<Stored<R>>::loads(bytes.substr(1));
+    if (bytes.starts_with('v')) Pickle<Stored<R>>::loads(bytes.substr(1), result_);
     if (result_) return;
     exception_ = std::make_exception_ptr(
         RuntimeError(bytes.starts_with('e') ? bytes.substr(1) : "the process ended without a result"));
@@ -87,11 +87,8 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
     if (future.cancelled()) return;
     try {
       if (exception) std::rethrow_exception(exception);
-      if constexpr (std::is_void_v<R>) {
-        future.set_result();
-      } else {
-        future.set_result(*std::move(result));
-      }
+      future.state()->check_settable("set_result");
+      future.state()->template set_result<R>(*std::move(result));
     } catch (...) {  // its own, or that of the result's move constructor
       future.set_exception(caught_exception());
     }

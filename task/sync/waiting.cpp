@@ -54,10 +54,6 @@ void GatheringState::done_callback(const AnyFuture& child) {
   children_.clear();
 }
 
-std::exception_ptr exception_among_results(const AnyFuture& child) {
-  return child.cancelled() ? child.state()->cancelled_error() : child.state()->outcome();
-}
-
 // What the callbacks of wait() share: one may run when the coroutine is gone already.
 struct Waiting : Counted {
   explicit Waiting(EventLoop& loop) : waiter(loop) {}

@@ -1,6 +1,7 @@
 // Several awaitables at once. Upstream counterpart: Lib/asyncio/tasks.py, from wait() on.
 #pragma once
 
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -52,14 +53,11 @@ class GatheringState : public FutureState {
   bool cancelling_ = false;  // in cancel() now
 };
 
-/// The exception that stands for a child among the results, null for a result.
-std::exception_ptr exception_among_results(const AnyFuture& child);
-
 /// How a child's result stands among the others: as it is, or as an Outcome.
-template <bool Outcomes, class T>
-std::conditional_t<Outcomes, Outcome<T>, Stored<T>> result_among(const Future<T>& child) {
+template <bool Outcomes, class T> using Among = std::conditional_t<Outcomes, Outcome<T>, Stored<T>>;
+template <bool Outcomes, class T> Among<Outcomes, T> result_among(const Future<T>& child) {
   if constexpr (Outcomes) {
-    std::exception_ptr exception = exception_among_results(child);
+    std::exception_ptr exception = child.cancelled() ? child.state()->cancelled_error() : child.state()->outcome();
     if (exception) return Outcome<T>(std::in_place_index<1>, std::move(exception));
     return Outcome<T>(std::in_place_index<0>, result_among<false>(child));
   } else if constexpr (std::is_void_v<T>) {
@@ -70,10 +68,11 @@ std::conditional_t<Outcomes, Outcome<T>, Stored<T>> result_among(const Future<T>
 }
 
 template <bool Outcomes, class... T> auto results_of(const std::tuple<Future<T>...>& children) {
-  return std::apply([](const auto&... child) { return std::tuple{result_among<Outcomes>(child)...}; }, children);
+  using Results = std::tuple<Among<Outcomes, T>...>;  // named: std::tuple{pair} is a tuple of the pair's two
+  return std::apply([](const auto&... child) { return Results(result_among<Outcomes>(child)...); }, children);
 }
 template <bool Outcomes, class T> auto results_of(const std::vector<Future<T>>& children) {
-  std::vector<std::conditional_t<Outcomes, Outcome<T>, Stored<T>>> results;
+  std::vector<Among<Outcomes, T>> results;
   for (const Future<T>& child : children) results.push_back(result_among<Outcomes>(child));
   return results;
 }
@@ -167,6 +166,11 @@ Coroutine<WaitResult<F>> wait(std::vector<F> futures, WaitOptions options = {}) 
   for (F& future : unique) (future.done() ? result.done : result.pending).push_back(std::move(future));
   co_return result;
 }
+/// wait({t1, t2}); g++ 12 refuses such a list inside a co_await expression.
+template <std::convertible_to<AnyFuture> F>
+Coroutine<WaitResult<F>> wait(std::initializer_list<F> futures, WaitOptions options = {}) {
+  return wait(std::vector<F>(futures), options);
+}
 
 Coroutine<void> cancel_and_wait(AnyFuture future);
 
@@ -181,14 +185,11 @@ template <class A> Coroutine<ResultOf<A>> wait_for(A awaitable, std::optional<De
     }
     co_return future.consume_result();
   }
-  const auto body = [&]() -> Coroutine<ResultOf<A>> {
-    if constexpr (CoroutineFunction<A>) {
-      co_return co_await awaitable();
-    } else {
-      co_return co_await std::move(awaitable);
-    }
-  };
+  const auto body = [&]() -> Coroutine<ResultOf<A>> { co_return co_await std::move(awaitable); };
   co_return co_await async_with(asyncio::timeout(timeout), body);
+}
+template <CoroutineFunction F> auto wait_for(F f, std::optional<Delay> timeout) {
+  return wait_for(call_and_keep_(std::move(f)), timeout);
 }
 
 /// Ends `outer` as `done` ended, or with what the copy of the result throws.
@@ -220,9 +221,7 @@ template <class A> Future<ResultOf<A>> shield(A&& awaitable) {
       copy_outcome(done, outer);
     }
   });
-  outer.add_done_callback([inner, inner_callback](const Future<T>&) {
-    if (!inner.done()) inner.remove_done_callback(inner_callback);
-  });
+  outer.add_done_callback([inner, inner_callback](const Future<T>&) { inner.remove_done_callback(inner_callback); });
   return outer;
 }
 
