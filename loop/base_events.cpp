@@ -118,7 +118,7 @@ void EventLoop::end_pending() noexcept {
 // Members leave their lists in silence, so that they are counted anew when the room seems to be used up.
 void EventLoop::grow_ready(std::size_t n) {
   listed_ = pending_tasks_.size() + pending_callbacks_.size();
-  ready_.reserve(2 * (ready_.size() + listed_ + n));
+  ready_.reserve(2 * (ready_.size() + n) + 3 * listed_);
 }
 
 void EventLoop::add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {

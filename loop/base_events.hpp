@@ -98,8 +98,7 @@ std::unique_ptr<LoopWorld> make_world(EventLoop& loop);
 struct TaskOptions {
   std::string_view name{};   // default: Task-N
   bool eager_start = false;  // take the first step at once, inside create_task, if the loop runs
-  const Context* context =
-      nullptr;  // in which the coroutine runs, needed during the call; default: a copy of the current
+  const Context* context = nullptr;  // in which it runs, needed during the call; default: a copy of the current one
 };
 
 /// ASYNCIO_DEBUG is set. asyncio: coroutines._is_debug_mode
@@ -300,8 +299,9 @@ class EventLoop : public AbstractEventLoop {
     ready_.push_back(std::move(handle));
   }
   // Places in the queue for n more, and for everything that waits and may be woken: that must not fail for want of memory.
+  // Two for each, because the place of what has run is free again only when the iteration ends.
   void make_room(std::size_t n) {
-    if (ready_.size() + listed_ + n > ready_.capacity()) grow_ready(n);
+    if (ready_.size() + 2 * listed_ + n > ready_.capacity()) grow_ready(n);
   }
   void grow_ready(std::size_t n);
   void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle);
@@ -319,7 +319,7 @@ class EventLoop : public AbstractEventLoop {
 
   // What run_once works on.
   std::vector<Ref<HandleState>> ready_;
-  std::size_t listed_ = 0;            // at least as many as can be woken: each has a place in ready_, see make_room
+  std::size_t listed_ = 0;            // at least as many as can be woken: they have places in ready_, see make_room
   std::vector<Scheduled> scheduled_;  // a heap, as heapq makes it
   std::size_t timer_cancelled_count_ = 0;
   std::unordered_map<int, IoHandles> io_handles_;  // by descriptor; an entry stays, so that a selector's data is valid
