@@ -96,8 +96,8 @@ std::unique_ptr<LoopWorld> make_world(EventLoop& loop);
 
 /// Options of create_task.
 struct TaskOptions {
-  std::string_view name{};   // default: Task-N
-  bool eager_start = false;  // take the first step at once, inside create_task, if the loop runs
+  std::string_view name{};           // default: Task-N
+  bool eager_start = false;          // take the first step at once, inside create_task, if the loop runs
   const Context* context = nullptr;  // in which it runs, needed during the call; default: a copy of the current one
 };
 
