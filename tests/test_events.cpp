@@ -521,6 +521,16 @@ TEST_CASE("the loop that was set is the current one", "[test_events.PolicyTests.
   CHECK(second_is_current);
 }
 
+TEST_CASE("in the child of a fork the thread that forked is the main one", "[events]") {
+  int status = -1;
+  std::thread([&] {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(asyncio::in_main_thread() ? 0 : 1);
+    ::waitpid(child, &status, 0);
+  }).join();
+  CHECK(status == 0);
+}
+
 TEST_CASE("outside the main thread no loop is made, and having none is an error",
           "[test_events.PolicyTests.test_get_event_loop_thread]") {
   const std::string text = thrown_in_thread([] { asyncio::get_event_loop(); });

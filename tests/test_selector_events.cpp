@@ -241,6 +241,19 @@ TEST_CASE("a reader replaced by an earlier callback of the batch: neither gets t
   CHECK(order == Numbers{2});
 }
 
+TEST_CASE("a reader whose handle was cancelled is not called, and is removed when its event comes; the writer stays",
+          "[test_selector_events.test_process_events_read_cancelled]") {
+  TestLoop loop;
+  Numbers order;
+  const Handle reader = loop.add_reader(FD, Append{&order, 1});
+  loop.add_writer(FD, Append{&order, 2});
+  reader.cancel();
+  loop.selector.make_ready(FD, EVENT_READ);
+  run_once(loop);
+  CHECK(order.empty());
+  CHECK(registered(loop) == EVENT_WRITE);
+}
+
 TEST_CASE("a reader that removes itself keeps its captures until it returned, not longer",
           "[selector_events][rule-7]") {
   TestLoop loop;
@@ -845,6 +858,47 @@ TEST_CASE("a signal is not lost when the pipe to the loop is full of others", "[
   run_once(loop, 3);
   CHECK(usr1 >= 1);
   CHECK(usr2 == 1);
+}
+
+TEST_CASE("signals are handled in the order in which they arrived", "[selector_events]") {
+  EventLoop loop;
+  Numbers order;
+  loop.add_signal_handler(SIGUSR1, Append{&order, 1});
+  loop.add_signal_handler(SIGUSR2, Append{&order, 2});
+  for (const int signum : {SIGUSR2, SIGUSR1, SIGUSR2}) ::raise(signum);
+  run_once(loop, 3);
+  CHECK(order == Numbers{2, 1, 2});
+}
+
+TEST_CASE("each arrival of a signal is a call, also of those for which the pipe had no room", "[selector_events]") {
+  EventLoop loop;
+  int calls = 0;
+  loop.add_signal_handler(SIGUSR1, [&] { ++calls; });
+  for (int i = 0; i < 70'000; ++i) ::raise(SIGUSR1);  // a pipe holds 65,536 bytes
+  run_once(loop, 3);
+  CHECK(calls == 70'000);
+}
+
+TEST_CASE("a signal handler whose handle was cancelled is removed when its signal comes",
+          "[test_unix_events.test_handle_signal_cancelled_handler]") {
+  struct Cancels : asyncio::Instrument {
+    void before_run(const Handle& handle) override { running = handle; }
+    Handle running;
+  };
+  EventLoop loop;
+  Cancels instrument;
+  int calls = 0;
+  loop.add_signal_handler(SIGUSR1, [&] {
+    ++calls;
+    instrument.running.cancel();
+  });
+  loop.add_instrument(instrument);
+  ::raise(SIGUSR1);
+  run_once(loop, 2);
+  ::raise(SIGUSR1);
+  run_once(loop, 2);
+  CHECK(calls == 1);
+  CHECK(action_of(SIGUSR1) == SIG_DFL);
 }
 
 TEST_CASE("a signal handler may remove itself", "[selector_events][rule-7]") {

@@ -603,6 +603,21 @@ TEST_CASE("gather leaves a copyable result in the task that was given", "[gather
   loop.run_until_complete(main());
 }
 
+TEST_CASE("gather raises what the copy of a result throws", "[gather][rule-8]") {
+  struct CannotBeCopied {
+    CannotBeCopied() = default;
+    CannotBeCopied(CannotBeCopied&&) = default;
+    CannotBeCopied(const CannotBeCopied&) { throw asyncio::RuntimeError("no copy"); }
+  };
+  TestLoop loop;
+  const Future<CannotBeCopied> child(loop);
+  const auto outer = asyncio::gather(child);
+  child.set_result(CannotBeCopied());
+  test::run_briefly(loop);
+  REQUIRE(outer.done());
+  CHECK(asyncio::describe(outer.exception()) == "std::runtime_error: no copy");
+}
+
 TEST_CASE("gather of gathers nests", "[gather]") {
   TestLoop loop;
   auto main = []() -> Coroutine<void> {

@@ -416,6 +416,21 @@ TEST_CASE("shield passes void and move-only results, and takes callables", "[shi
   CHECK(loop.run_until_complete(main()) == 7);
 }
 
+TEST_CASE("shield raises what the copy of the result throws", "[shield][rule-8]") {
+  struct CannotBeCopied {
+    CannotBeCopied() = default;
+    CannotBeCopied(CannotBeCopied&&) = default;
+    CannotBeCopied(const CannotBeCopied&) { throw asyncio::RuntimeError("no copy"); }
+  };
+  TestLoop loop;
+  const Future<CannotBeCopied> inner(loop);
+  const Future<CannotBeCopied> outer = asyncio::shield(inner);
+  inner.set_result(CannotBeCopied());
+  test::run_briefly(loop);
+  REQUIRE(outer.done());
+  CHECK(asyncio::describe(outer.exception()) == "std::runtime_error: no copy");
+}
+
 TEST_CASE("an exception behind a cancelled shield is reported as never retrieved", "[shield][rule-6]") {
   TestLoop loop;
   auto& reports = loop.catch_exceptions();

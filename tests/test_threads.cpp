@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
@@ -315,6 +316,26 @@ TEST_CASE("a loop may be closed while its call runs", "[threads][test_events.tes
     CHECK_FALSE(running->done());
   }
   CHECK(token.use_count() == 1);
+}
+
+TEST_CASE("what the move of a result into its future throws is the future's exception", "[threads][rule-8]") {
+  struct ThirdMoveThrows {
+    explicit ThirdMoveThrows(int* counter) : moves(counter) {}
+    ThirdMoveThrows(ThirdMoveThrows&& other) : moves(other.moves) {
+      if (++*moves == 3) throw asyncio::ValueError("no move");
+    }
+    ThirdMoveThrows& operator=(ThirdMoveThrows&&) = default;
+    int* moves;
+  };
+  int moves = 0;
+  const auto main = [&]() -> Coroutine<void> {
+    const auto future = get_running_loop().run_in_executor(nullptr, [&] { return ThirdMoveThrows(&moves); });
+    const std::vector<asyncio::AnyFuture> futures{future};
+    co_await asyncio::wait(futures, {.timeout = 5.0});
+    REQUIRE(future.done());
+    CHECK(asyncio::holds<asyncio::ValueError>(future.exception()));
+  };
+  run_io(main);
 }
 
 TEST_CASE("a call whose future nobody holds still runs", "[threads][test_events.test_run_in_executor]") {
@@ -886,6 +907,31 @@ TEST_CASE("a call that the loop never ran is freed when it closes",
     std::thread([&] { loop.call_soon_threadsafe([instance = Instance()] {}); }).join();
   }
   CHECK(Instance::alive() == alive);
+}
+
+TEST_CASE("what another thread calls after the loop took its calls, and before it emptied its pipe, is run, too",
+          "[threads]") {
+  EventLoop loop;
+  bool called = false;
+  const auto call_again = [&] { std::thread([&] { loop.call_soon_threadsafe([&] { called = true; }); }).join(); };
+  std::thread([&] { loop.call_soon_threadsafe(call_again); }).join();
+  test::run_once(loop, 2);
+  CHECK(called);
+}
+
+TEST_CASE("what another thread called while the loop slept runs before the timers that are due then", "[threads]") {
+  struct Calls : asyncio::Instrument {
+    explicit Calls(std::function<void()> f) : call(std::move(f)) {}
+    void after_select(std::span<const selectors::SelectorEvent>) override { std::thread(call).join(); }
+    std::function<void()> call;
+  };
+  test::TestLoop loop;
+  std::string calls;
+  Calls instrument([&] { loop.call_soon_threadsafe([&] { calls += "call "; }); });
+  loop.add_instrument(instrument);
+  loop.call_later(0, [&] { calls += "timer "; });
+  test::run_once(loop);
+  CHECK(calls == "call timer ");
 }
 
 TEST_CASE("eight threads make many calls: all run, each thread's in its order", "[threads][stress]") {
