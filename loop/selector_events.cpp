@@ -90,11 +90,12 @@ void EventLoop::read_from_self() {
 void EventLoop::add_threadsafe(Ref<HandleState> handle) {
   if (thread_id_.load() == std::this_thread::get_id()) {
     call_soon_handle(std::move(handle));
-  } else if (inbox_->add(handle.get())) {
-    handle.detach();
-  } else {
-    throw_closed();
+    return;
   }
+  // The values of this thread's context are counted without atomics: the loop's thread gets copies.
+  if (handle->context_) handle->context_ = copy_context_for_thread().state();
+  if (!inbox_->add(handle.get())) throw_closed();
+  handle.detach();
 }
 
 // NOTES [threadsafe-inbox] Where memory is short they stay until the next iteration.

@@ -1002,3 +1002,21 @@ TEST_CASE("a loop may be closed while threads finish its calls", "[threads][stre
   CHECK(*token == 2000);
   CHECK(token.use_count() == 1);
 }
+
+TEST_CASE("a callback from another thread has copies of that thread's context variables: both may read at once",
+          "[threads][context]") {
+  asyncio::ContextVar<std::string> name("name");
+  EventLoop loop;
+  int right = 0;
+  std::thread other([&] {
+    name.set("other");
+    for (int i = 0; i < 1000; ++i) {
+      loop.call_soon_threadsafe([&] { right += name.get() == "other"; });
+      static_cast<void>(name.get());
+    }
+    loop.call_soon_threadsafe([&] { loop.stop(); });
+  });
+  loop.run_forever();
+  other.join();
+  CHECK(right == 1000);
+}
