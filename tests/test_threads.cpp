@@ -319,17 +319,17 @@ TEST_CASE("a loop may be closed while its call runs", "[threads][test_events.tes
 }
 
 TEST_CASE("what the move of a result into its future throws is the future's exception", "[threads][rule-8]") {
-  struct ThirdMoveThrows {
-    explicit ThirdMoveThrows(int* counter) : moves(counter) {}
-    ThirdMoveThrows(ThirdMoveThrows&& other) : moves(other.moves) {
-      if (++*moves == 3) throw asyncio::ValueError("no move");
+  struct SecondMoveThrows {
+    explicit SecondMoveThrows(int* counter) : moves(counter) {}
+    SecondMoveThrows(SecondMoveThrows&& other) : moves(other.moves) {
+      if (++*moves == 2) throw asyncio::ValueError("no move");
     }
-    ThirdMoveThrows& operator=(ThirdMoveThrows&&) = default;
+    SecondMoveThrows& operator=(SecondMoveThrows&&) = default;
     int* moves;
   };
   int moves = 0;
   const auto main = [&]() -> Coroutine<void> {
-    const auto future = get_running_loop().run_in_executor(nullptr, [&] { return ThirdMoveThrows(&moves); });
+    const auto future = get_running_loop().run_in_executor(nullptr, [&] { return SecondMoveThrows(&moves); });
     const std::vector<asyncio::AnyFuture> futures{future};
     co_await asyncio::wait(futures, {.timeout = 5.0});
     REQUIRE(future.done());

@@ -82,13 +82,12 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
   void copy_to(const Future<R>& future) {
     // Emptied here: the item itself may end in the thread that ran it.
     const std::exception_ptr exception = std::exchange(exception_, nullptr);
-    std::optional<Stored<R>> result = std::move(result_);
-    result_.reset();
+    const Finally emptied([this] { result_.reset(); });
     if (future.cancelled()) return;
     try {
       if (exception) std::rethrow_exception(exception);
       future.state()->check_settable("set_result");
-      future.state()->template set_result<R>(*std::move(result));
+      future.state()->template set_result<R>(*std::move(result_));
     } catch (...) {  // its own, or that of the result's move constructor
       future.set_exception(caught_exception());
     }
