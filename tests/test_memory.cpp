@@ -1071,3 +1071,29 @@ TEST_CASE("a loop that is destroyed is this thread's loop no more", "[memory][ru
   }).join();
   CHECK(error.find("There is no current event loop") != std::string::npos);
 }
+
+TEST_CASE("300,000 futures that hold one another in a chain are destroyed without a deep stack", "[memory][rule-7]") {
+  EventLoop loop;
+  {
+    Future<void> last(loop);
+    for (int i = 0; i < 300'000; ++i) {
+      const Future<void> next(loop);
+      next.add_done_callback([last, counted = Instance()](const Future<void>&) {});
+      last = next;
+    }
+    CHECK(Instance::alive() == 300'000);
+  }
+  CHECK(Instance::alive() == 0);
+}
+
+TEST_CASE("a gather in a gather, 10,000 deep, refuses a cancellation as Python's recursion limit does",
+          "[memory][rule-5]") {
+  EventLoop loop;
+  const Future<void> innermost(loop);
+  asyncio::AnyFuture outermost = innermost;
+  for (int i = 0; i < 10'000; ++i) {
+    outermost = asyncio::gather(std::vector<Future<void>>{Future<void>(outermost.state())});
+  }
+  CHECK_THROWS_AS(outermost.cancel(), asyncio::RuntimeError);
+  CHECK_FALSE(outermost.done());
+}

@@ -1020,3 +1020,34 @@ TEST_CASE("a callback from another thread has copies of that thread's context va
   other.join();
   CHECK(right == 1000);
 }
+
+TEST_CASE("pthread_exit in a callback or a coroutine ends the thread, and unwinds through the loop", "[threads]") {
+  const auto runs_until_exit = [](auto body) {
+    bool unwound = false;
+    const auto main = [&] {
+      const asyncio::Finally left([&] { unwound = true; });
+      EventLoop loop;
+      body(loop);
+    };
+    pthread_t thread;
+    const auto start = [](void* f) -> void* {
+      (*static_cast<decltype(main)*>(f))();
+      return f;
+    };
+    REQUIRE(pthread_create(&thread, nullptr, start, const_cast<void*>(static_cast<const void*>(&main))) == 0);
+    void* returned = &thread;
+    REQUIRE(pthread_join(thread, &returned) == 0);
+    CHECK(returned == nullptr);  // what pthread_exit was given
+    return unwound;
+  };
+  CHECK(runs_until_exit([](EventLoop& loop) {
+    loop.call_soon([] { pthread_exit(nullptr); });
+    loop.run_forever();
+  }));
+  CHECK(runs_until_exit([](EventLoop& loop) {
+    loop.run_until_complete([]() -> Coroutine<void> {
+      co_await asyncio::sleep(0);
+      pthread_exit(nullptr);
+    }());
+  }));
+}
