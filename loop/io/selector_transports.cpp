@@ -145,7 +145,7 @@ void SelectorTransport::end_with_loop() noexcept {
 void SelectorTransport::fatal_error(std::exception_ptr exception, const char* message) {
   try {
     std::rethrow_exception(exception);
-  } catch (const OSError&) {  // caused by the peer, and passed to connection_lost(): nothing to report
+  } catch (const OSError&) {  // the peer's error, which connection_lost() gets: nothing to report
   } catch (...) {
     loop_->call_exception_handler({message, exception, {}, {}});
   }
