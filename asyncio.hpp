@@ -1,4 +1,4 @@
-// `import asyncio`: everything a program needs. The reading order is in README.md, the reader's book is NOTES.md.
+// `import asyncio`: everything a program needs. README.md has the reading order; NOTES.md explains each function.
 #pragma once
 
 #include "future/exceptions.hpp"
@@ -9,7 +9,7 @@
 #include "task/runners.hpp"
 #include "task/tasks.hpp"
 
-// ASYNCIO_KERNEL: with libasyncio-kernel.a, which is nothing but these (make kernel).
+// With ASYNCIO_KERNEL defined, only the above: what libasyncio-kernel.a contains (make kernel).
 #ifndef ASYNCIO_KERNEL
 #include "loop/debug/instruments.hpp"
 #include "loop/io/protocols.hpp"

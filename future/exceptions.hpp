@@ -1,4 +1,4 @@
-// Upstream counterpart: Lib/asyncio/exceptions.py.
+// The exceptions of the library. Upstream counterpart: Lib/asyncio/exceptions.py.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@
 
 namespace asyncio {
 
-/// The future or task was cancelled. Not an error: `catch (const std::exception&)` lets it pass. what() is
-/// the message that was given to cancel(). asyncio: exceptions.CancelledError
+/// The future or task was cancelled. It is not an error, so `catch (const std::exception&)` does not catch it. what()
+/// is the message that was given to cancel(). asyncio: exceptions.CancelledError
 struct CancelledError : BaseException {
   using BaseException::BaseException;
 };
@@ -27,7 +27,7 @@ struct InvalidStateError : Error {
   using Error::Error;
 };
 
-/// The time was over. asyncio: exceptions.TimeoutError
+/// A time limit has passed. asyncio: exceptions.TimeoutError
 struct TimeoutError : Error {
   explicit TimeoutError(const std::string& message = "") : Error(message) {}
 };
@@ -37,7 +37,7 @@ struct BrokenBarrierError : Error {
   using Error::Error;
 };
 
-/// The stream ended before all was read. asyncio: exceptions.IncompleteReadError
+/// The stream ended before everything that was asked for was read. asyncio: exceptions.IncompleteReadError
 class IncompleteReadError : public Error {
  public:
   IncompleteReadError(std::string partial, std::optional<std::size_t> expected)
@@ -47,7 +47,7 @@ class IncompleteReadError : public Error {
         expected_(expected) {}
   /// What was read before the end.
   const std::string& partial() const noexcept { return partial_; }
-  /// How many bytes were asked for; nullopt if a separator was.
+  /// How many bytes were asked for; nullopt if readuntil() was looking for a separator.
   std::optional<std::size_t> expected() const noexcept { return expected_; }
 
  private:
@@ -55,11 +55,11 @@ class IncompleteReadError : public Error {
   std::optional<std::size_t> expected_;
 };
 
-/// No separator within the stream's limit. asyncio: exceptions.LimitOverrunError
+/// There is no separator within the stream's limit. asyncio: exceptions.LimitOverrunError
 class LimitOverrunError : public Error {
  public:
   LimitOverrunError(const std::string& message, std::size_t consumed) : Error(message), consumed_(consumed) {}
-  /// How many bytes of the buffer to take away.
+  /// How many bytes to read from the buffer in order to skip what is too long.
   std::size_t consumed() const noexcept { return consumed_; }
 
  private:

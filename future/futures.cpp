@@ -71,7 +71,7 @@ void DoneCallback::future_done(const AnyFuture& future) noexcept {
 }
 
 void DoneCallback::end_with_loop() noexcept {
-  const AnyFuture dropped = std::move(awaiter_);  // may be what holds the future that holds this
+  const AnyFuture dropped = std::move(awaiter_);  // it may hold the future that holds this callback: a cycle
   PendingHandle::end_with_loop();
 }
 
@@ -83,7 +83,7 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, Any
     get_loop().call_soon_handle(callback);
   } else {
     EventLoop& loop = get_loop();
-    loop.check_closed();  // a callback that nothing will ever end could be a cycle for ever
+    loop.check_closed();  // a closed loop does not end its callbacks, so a cycle of references would leak
     callbacks_.push_back(callback);
     loop.add_pending(loop.pending_callbacks_, *callback);
     callback->awaiter_ = std::move(awaiter);
@@ -95,7 +95,7 @@ std::size_t FutureState::remove_done_callback(CallbackId id) {
   const auto found = std::find_if(callbacks_.begin(), callbacks_.end(),
                                   [id](const Ref<PendingHandle>& callback) { return callback->id() == id; });
   if (found == callbacks_.end()) return 0;
-  const Ref<PendingHandle> removed = std::move(*found);  // destroyed last: its destructor may call us
+  const Ref<PendingHandle> removed = std::move(*found);  // destroyed last, because its destructor may call us
   callbacks_.erase(found);
   removed->unlink();
   return 1;
@@ -103,12 +103,12 @@ std::size_t FutureState::remove_done_callback(CallbackId id) {
 
 void FutureState::end_with_loop() noexcept {
   state_ = State::cancelled;
-  const auto dropped = std::exchange(callbacks_, {});  // destroyed last: their destructors may call us
+  const auto dropped = std::exchange(callbacks_, {});  // destroyed last, because their destructors may call us
 }
 
 void FutureState::unreferenced() noexcept {
-  if (!std::exchange(log_traceback_, false)) return destroy_in_turn(this);  // futures may hold one another in a chain of any length
-  const Ref<FutureState> self(this);  // the handler may keep it
+  if (!std::exchange(log_traceback_, false)) return destroy_in_turn(this);  // futures may form a long chain
+  const Ref<FutureState> self(this);                                        // the handler may keep it
   report(as_task() ? "Task exception was never retrieved" : "Future exception was never retrieved", exception_);
 }
 
@@ -119,7 +119,7 @@ void FutureState::report(const char* message, std::exception_ptr exception) noex
   } catch (const std::bad_alloc&) {
     log_without_memory(message);
   } catch (...) {
-    // KeyboardInterrupt or SystemExit of a handler: a destructor has nobody to throw them to.
+    // A KeyboardInterrupt or SystemExit of the exception handler: a destructor cannot throw it.
   }
 }
 
@@ -138,7 +138,7 @@ void AnyFuture::throw_null() { throw RuntimeError("there is no future: this refe
 
 // asyncio: base_events._run_until_complete_cb
 static void run_until_complete_cb(const AnyFuture& future) {
-  const bool leaving = !future.cancelled() && holds<Exit>(future.exception());  // run_forever is being left already
+  const bool leaving = !future.cancelled() && holds<Exit>(future.exception());  // it is already ending run_forever()
   if (!leaving) future.get_loop().stop();
 }
 
@@ -151,8 +151,8 @@ void EventLoop::run_until_done(const AnyFuture& future, bool new_task) {
   try {
     run_forever();
   } catch (...) {
-    // The coroutine raised a KeyboardInterrupt or SystemExit: it is on its way, and not to be reported a
-    // second time.
+    // The coroutine raised a KeyboardInterrupt or SystemExit, which is rethrown below. Asking for it here marks it as
+    // retrieved, so that it is not reported a second time.
     if (new_task && future.done() && !future.cancelled()) static_cast<void>(future.exception());
     future.remove_done_callback(callback);
     throw;

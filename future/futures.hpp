@@ -1,4 +1,4 @@
-// A result that is not there yet. Upstream counterpart: Lib/asyncio/futures.py.
+// A future: a result that will be set later. Upstream counterpart: Lib/asyncio/futures.py.
 #pragma once
 
 #include <concepts>
@@ -14,10 +14,11 @@
 
 namespace asyncio {
 
-/// How a result of type T is kept: a future without a value keeps a None.
+/// The type that stores a result of type T: NoneType for void.
 template <class T> using Stored = std::conditional_t<std::is_void_v<T>, NoneType, T>;
 
-/// Can a result be copied? A container says yes of whatever it holds; so does the pair or tuple that a container is in.
+/// Whether a result can be copied. A container claims to be copyable even if its items are not, and so does a pair or
+/// tuple that holds one.
 template <class T> inline constexpr bool copyable = std::copy_constructible<T>;
 template <template <class...> class C, class... T>
 requires requires { typename C<T...>::allocator_type; } || requires {
@@ -25,8 +26,7 @@ requires requires { typename C<T...>::allocator_type; } || requires {
 }
 inline constexpr bool copyable<C<T...>> = (copyable<T> && ...);
 
-/// A done callback of a future: a handle that is told at the end which future it was. It stands in the future's list,
-/// then in the loop's queue.
+/// A done callback of a future. It is in the future's list until the future is done, then in the loop's queue.
 class DoneCallback : public PendingHandle {
  public:
   CallbackId id() const noexcept override { return id_; }
@@ -35,7 +35,7 @@ class DoneCallback : public PendingHandle {
   void end_with_loop() noexcept override;
 
  protected:
-  AnyFuture future_;  // null until it is done: no cycle of references
+  AnyFuture future_;  // null until the future is done, so that the two are no cycle of references
 
  private:
   friend class FutureState;
@@ -43,38 +43,39 @@ class DoneCallback : public PendingHandle {
   AnyFuture awaiter_;
 };
 
-/// A future, the object: everything that does not depend on the type of the result. asyncio: futures.Future
+/// The object behind a Future: everything that does not depend on the type of the result. asyncio: futures.Future
 class FutureState : public Counted {
  public:
   explicit FutureState(EventLoop& loop) noexcept : anchor_(loop.anchor()) {}
 
-  /// RuntimeError "Event loop is closed" when the loop is gone. asyncio: futures.Future.get_loop
+  /// RuntimeError "Event loop is closed" if the loop was destroyed. asyncio: futures.Future.get_loop
   EventLoop& get_loop() const { return anchor_->get_loop(); }
   bool is_of(const EventLoop& loop) const noexcept { return anchor_->loop == &loop; }
 
-  /// asyncio: futures.Future.done
+  /// Not pending any more. asyncio: futures.Future.done
   bool done() const noexcept { return state_ != State::pending; }
   /// asyncio: futures.Future.cancelled
   bool cancelled() const noexcept { return state_ == State::cancelled; }
-  /// asyncio: futures.Future.cancel
+  /// Returns false if it is already done. asyncio: futures.Future.cancel
   virtual bool cancel(std::string message = {});
-  /// asyncio: futures.Future.exception
+  /// Null if there is a result; raises InvalidStateError or CancelledError. asyncio: futures.Future.exception
   std::exception_ptr exception();
-  /// Returns if there is a result; else raises as result() does. asyncio: futures.Future.result
+  /// Raises what result() raises; returns if there is a result. asyncio: futures.Future.result
   void check_result();
-  /// What an awaiter is to be thrown: the exception, a CancelledError, or null for a result. Only when done.
+  /// What to throw at an await: the exception, a CancelledError, or null for a result. Must be done.
   std::exception_ptr outcome();
 
-  /// The CancelledError that ended a task, once; then, and for a future, a new one with the message of cancel().
+  /// The first time, the CancelledError that ended a task; afterwards, and for a future, a new one with the message of
+  /// cancel().
   /// asyncio: futures.Future._make_cancelled_error
   std::exception_ptr make_cancelled_error();
   /// A new CancelledError with the message of cancel().
   std::exception_ptr cancelled_error() const;
 
-  /// The guard of the public set_result and set_exception: InvalidStateError if it is done; a task refuses. `method` is
-  /// the caller's name.
+  /// For the public set_result and set_exception: InvalidStateError if it is done. A task always raises RuntimeError.
+  /// `method` is the name of the caller.
   virtual void check_settable(const char* method) const;
-  /// asyncio: futures.Future.set_result
+  /// Constructs the result from `value` and schedules the callbacks. asyncio: futures.Future.set_result
   template <class T, class... Value> void set_result(Value&&... value) {
     if constexpr (!std::is_void_v<T>) {
       static_cast<std::optional<T>*>(slot())->emplace(std::forward<Value>(value)...);
@@ -82,16 +83,16 @@ class FutureState : public Counted {
     state_ = State::finished;
     schedule_callbacks();
   }
-  /// asyncio: futures.Future.set_exception
+  /// ValueError if the pointer is null. asyncio: futures.Future.set_exception
   void set_exception(std::exception_ptr exception);
 
-  /// asyncio: futures.Future.add_done_callback
+  /// RuntimeError if the loop is closed. asyncio: futures.Future.add_done_callback
   CallbackId add_done_callback(const Ref<DoneCallback>& callback, AnyFuture awaiter = {});
-  /// asyncio: futures.Future.remove_done_callback
+  /// Returns how many were removed: 0 or 1. asyncio: futures.Future.remove_done_callback
   std::size_t remove_done_callback(CallbackId id);
-  /// A task that waits: its wakeup is the done callback. The loop lists the task, so that it need not list this.
+  /// Adds a waiting task, which is its own done callback. The loop already lists the task.
   void add_waiter(Ref<PendingHandle> task) { callbacks_.push_back(std::move(task)); }
-  /// Who waits for it.
+  /// The tasks that wait for it, and its done callbacks.
   const std::vector<Ref<PendingHandle>>& callbacks() const noexcept { return callbacks_; }
 
   /// asyncio: base_futures._future_repr
@@ -101,15 +102,15 @@ class FutureState : public Counted {
   virtual std::string details() const { return ""; }
   virtual TaskState* as_task() noexcept { return nullptr; }
   virtual Ref<ContextState> context() const { return nullptr; }
-  /// The std::optional<Stored<T>> of the subclass.
+  /// Points to the std::optional<Stored<T>> of the subclass; null for void.
   virtual void* slot() noexcept = 0;
 
  protected:
   /// Reports an exception that nobody retrieved. asyncio: futures.Future.__del__
   void unreferenced() noexcept override;
-  /// Tells the loop's exception handler, or std::cerr if there is no loop any more. Nothing comes out.
+  /// Reports to the loop's exception handler, or to std::cerr if the loop was destroyed.
   void report(const char* message, std::exception_ptr exception) noexcept;
-  /// Cancelled, and nobody is told: there is no loop any more.
+  /// Becomes cancelled without calling its callbacks, because the loop is closed.
   void end_with_loop() noexcept;
   std::string cancel_message() const { return cancel_message_ ? *cancel_message_ : std::string(); }
   void set_cancel_message(std::string message);
@@ -119,18 +120,18 @@ class FutureState : public Counted {
   void schedule_callbacks();
 
   State state_ = State::pending;
-  bool log_traceback_ = false;  // an exception is set that nobody has looked at
+  bool log_traceback_ = false;  // there is an exception that was never retrieved
 
  protected:
   Ref<LoopAnchor> anchor_;
-  std::exception_ptr exception_;  // finished: of set_exception; cancelled: the CancelledError that ended a coroutine
+  std::exception_ptr exception_;  // if finished, that of set_exception; if cancelled, the coroutine's CancelledError
 
  private:
   std::unique_ptr<std::string> cancel_message_;  // null: none
   std::vector<Ref<PendingHandle>> callbacks_;
 };
 
-/// Base, with the slot for a result of type T.
+/// Base, with storage for a result of type T.
 template <class T, class Base> class WithResult : public Base {
  public:
   using Base::Base;
@@ -140,14 +141,14 @@ template <class T, class Base> class WithResult : public Base {
   std::optional<Stored<T>> result_;
 };
 
-/// Without a value there is no slot, either.
+/// A future of void stores no value.
 template <class Base> class WithResult<void, Base> : public Base {
  public:
   using Base::Base;
   void* slot() noexcept override { return nullptr; }
 };
 
-/// What Future::add_done_callback makes of a callable.
+/// The DoneCallback that calls f(Argument).
 template <class F, class Argument> class DoneCallbackOf final : public DoneCallback {
  public:
   explicit DoneCallbackOf(F f) : f_(std::in_place, std::move(f)) {}
@@ -160,39 +161,41 @@ template <class F, class Argument> class DoneCallbackOf final : public DoneCallb
   std::optional<F> f_;
 };
 
-/// A reference to a result that will be set later, once. Cheap to copy; == is identity; the object lives
-/// while a reference to it exists, also longer than its loop. Made from a task it is still that task.
-/// asyncio: futures.Future
+/// A reference to a result that will be set once, later. Cheap to copy; == compares identity. The object lives as long
+/// as there is a reference to it, and may outlive its loop. Only the thread of the loop may use it. A Future that is
+/// made from a Task refers to the same task. asyncio: futures.Future
 template <class T> class Future : public AnyFuture {
   static_assert(!std::is_reference_v<T>, "a Future holds a value: use std::reference_wrapper or a pointer");
 
  public:
   using value_type = T;
 
-  /// Pending, on get_event_loop(). asyncio: futures.Future.__init__
+  /// A pending future of get_event_loop(). asyncio: futures.Future.__init__
   Future() : Future(get_event_loop()) {}
+  /// A pending future of `loop`.
   explicit Future(EventLoop& loop) : AnyFuture(new WithResult<T, FutureState>(loop)) {}
   explicit Future(FutureState* state) noexcept : AnyFuture(state) {}
 
-  /// A copy of the value. Raises InvalidStateError while pending, CancelledError, or the exception that was
-  /// set. asyncio: futures.Future.result
+  /// A copy of the value. Raises InvalidStateError while pending, CancelledError if cancelled, or the exception that
+  /// was set. asyncio: futures.Future.result
   T result() const requires(std::is_void_v<T> || copyable<T>) {
     checked().check_result();
     if constexpr (!std::is_void_v<T>) return *slot();
   }
-  /// The same, moved out: the future is to be forgotten afterwards.
+  /// The same, but moves the value out of the future. Call it only once.
   T take_result() const {
     checked().check_result();
     if constexpr (!std::is_void_v<T>) return std::move(*slot());
   }
-  /// Moved out if it cannot be copied or nobody else holds the future, else a copy.
+  /// Moves the value out if it cannot be copied or if this is the only reference; else copies it.
   T consume_result() const {
     if constexpr (copyable<T>) {
       if (state()->references() > 1) return result();
     }
     return take_result();
   }
-  /// InvalidStateError if done; RuntimeError for a task. asyncio: futures.Future.set_result
+  /// Sets the result and schedules the done callbacks. InvalidStateError if it is done, RuntimeError for a task.
+  /// asyncio: futures.Future.set_result
   template <class U = T> void set_result(U&& value) const
       requires(!std::is_void_v<T> && std::is_constructible_v<Stored<T>, U>) {
     checked().check_settable("set_result");
@@ -202,7 +205,7 @@ template <class T> class Future : public AnyFuture {
     checked().check_settable("set_result");
     state()->template set_result<void>();
   }
-  /// The same with an exception object or a std::exception_ptr, which must not be null.
+  /// The same with an exception object or a std::exception_ptr. ValueError if the pointer is null.
   /// asyncio: futures.Future.set_exception
   void set_exception(std::exception_ptr exception) const {
     checked().check_settable("set_exception");
@@ -211,8 +214,8 @@ template <class T> class Future : public AnyFuture {
   template <class E> void set_exception(E error) const requires(!std::convertible_to<E, std::exception_ptr>) {
     set_exception(std::make_exception_ptr(std::move(error)));
   }
-  /// f(Future<T>) is called through call_soon when the future is done, also if it is done already.
-  /// asyncio: futures.Future.add_done_callback
+  /// Calls f(Future<T>) through call_soon when the future is done, also if it is already done. RuntimeError if the loop
+  /// is closed. asyncio: futures.Future.add_done_callback
   template <class F> CallbackId add_done_callback(F f) const {
     static_assert(std::is_invocable_v<F&, Future<T>>,
                   "a done callback is called with the future that is done: f(Future<T>)");
@@ -238,7 +241,7 @@ template <class F> CallbackId AnyFuture::add_done_callback(F f, AnyFuture awaite
 
 template <class T> Future<T> EventLoop::create_future() { return Future<T>(*this); }
 
-/// asyncio: futures._set_result_unless_cancelled
+/// Sets the result unless the future was cancelled. asyncio: futures._set_result_unless_cancelled
 template <class T, class... Value> void set_result_unless_cancelled(const Future<T>& future, Value&&... value) {
   if (!future.cancelled()) future.set_result(std::forward<Value>(value)...);
 }

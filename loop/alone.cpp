@@ -1,4 +1,4 @@
-// Where the kernel stands alone (make kernel), nothing is attached to a loop.
+// For the kernel without the rest of the library (make kernel): nothing is attached to a loop.
 #include "loop/base_events.hpp"
 
 namespace asyncio {

@@ -10,7 +10,7 @@
 namespace asyncio {
 namespace {
 
-// The compaction of the timer heap, the longest wait in the selector, the clock's tick: upstream's numbers.
+// When the timer heap is compacted, the longest wait in the selector, and the clock's resolution: upstream's numbers.
 constexpr std::size_t MIN_SCHEDULED_TIMER_HANDLES = 100;
 constexpr double MIN_CANCELLED_TIMER_HANDLES_FRACTION = 0.5;
 constexpr double MAXIMUM_SELECT_TIMEOUT = 24 * 3600;
@@ -93,7 +93,8 @@ void EventLoop::run_forever() {
   while (!stopping_);
 }
 
-// Closed first: what is dropped from now on may run any destructor, and finds a loop that answers with an error.
+// closed_ is set first. The callbacks and tasks that are destroyed below may have destructors that use this loop, and
+// these must get a RuntimeError.
 void EventLoop::close() {
   if (is_running()) throw RuntimeError("Cannot close a running event loop");
   if (std::exchange(closed_, true)) return;
@@ -103,7 +104,7 @@ void EventLoop::close() {
   selector_->close();
 }
 
-// NOTES [pending-task] A callback may hold its own handle: what each holds is dropped.
+// NOTES [pending-task] A callback may hold its own handle, so the callable inside each handle is destroyed.
 void EventLoop::end_pending() noexcept {
   for (const Ref<HandleState>& handle : std::exchange(ready_, {})) handle->drop_callback();
   for (const Scheduled& timer : std::exchange(scheduled_, {})) {
@@ -115,7 +116,8 @@ void EventLoop::end_pending() noexcept {
   while (!pending_callbacks_.empty()) pending_callbacks_.pop_front().end_with_loop();
 }
 
-// Members leave their lists in silence, so that they are counted anew when the room seems to be used up.
+// Handles leave their lists without telling the loop, so listed_ is only an upper bound. It is counted again before the
+// queue grows.
 void EventLoop::grow_ready(std::size_t n) {
   listed_ = pending_tasks_.size() + pending_callbacks_.size();
   ready_.reserve(2 * (ready_.size() + n) + 3 * listed_);
@@ -136,8 +138,8 @@ TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {
   return TimerHandle(std::move(timer));
 }
 
-// The iteration: upstream's five steps, in its order. Inline, as the steps are: after the system call among them each
-// return costs a cache miss.
+// One iteration: upstream's five steps, in its order. All are inline because each function return after the system call
+// costs a cache miss.
 // asyncio: base_events.BaseEventLoop._run_once
 inline void EventLoop::run_once() {
   take_from_inbox();
@@ -192,8 +194,8 @@ inline void EventLoop::queue_due_timers() {
   }
 }
 
-// The only place where callbacks are called. What they schedule is run in the next iteration: this one ends with what
-// is ready now.
+// The only place where callbacks are called. Only what is ready at the start is run; what these callbacks schedule is
+// left to the next iteration.
 inline void EventLoop::run_ready() {
   std::size_t done = 0;
   const Finally forget([&] { ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(done)); });
@@ -220,7 +222,7 @@ void EventLoop::run_observed(HandleState& handle) {
 }
 
 void EventLoop::run_and_time(HandleState& handle) {
-  const std::string name = handle.repr();  // before: a task that ends has no coroutine any more
+  const std::string name = handle.repr();  // before it runs, because a task that has ended has no coroutine any more
   const double start = time();
   handle.run(*this);
   const double took = time() - start;

@@ -1,4 +1,4 @@
-// The event loop: what is ready, what is due, what the selector reports, in turn, for ever.
+// The event loop: it runs ready callbacks and due timers, and waits for descriptors in the selector.
 // Upstream counterpart: Lib/asyncio/base_events.py and the first half of selector_events.py.
 #pragma once
 
@@ -25,8 +25,8 @@ namespace asyncio {
 class AnyTask;    // task/tasks.hpp
 class TaskState;  // task/tasks.hpp
 
-/// What outlives the loop: futures and tasks refer to their loop through it, and find null when the loop is
-/// gone.
+/// Futures and tasks may outlive their loop. They refer to it through this object, in which `loop` becomes null when
+/// the loop is destroyed.
 struct LoopAnchor : Counted {
   explicit LoopAnchor(EventLoop* running) noexcept : loop(running) {}
   /// RuntimeError "Event loop is closed" if it is gone.
@@ -35,35 +35,38 @@ struct LoopAnchor : Counted {
   EventLoop* loop;
 };
 
-/// Who is told what a loop does, at once and in its thread; references may be kept. A loop has one at most, and asks for
-/// it with one test of a pointer: Instrument is what programs derive from. `by` is null where no callback or task is at
-/// work.
+/// Is told what a loop does, at once and in the loop's thread. It may keep the handles, tasks and futures. A loop has
+/// at most one observer, so that without one each event costs only the test of a pointer. Programs derive from
+/// Instrument instead. `by` is null where no callback or task is running.
 struct LoopObserver {
   virtual ~LoopObserver() = default;
-  /// An iteration begins: how long the loop is willing to wait, in seconds; nullopt: until something happens.
+  /// The loop is about to wait for at most `timeout` seconds; nullopt: until something happens.
   virtual void before_select(std::optional<double> /*timeout*/) {}
   /// What the selector reported; the span is valid during the call.
   virtual void after_select(std::span<const selectors::SelectorEvent> /*events*/) {}
 
-  /// By call_soon, call_at, a future that is done, a task that goes on; by nothing: a descriptor, another thread.
+  /// A callback or task step was queued, or a timer was set, while `by` was running. `by` is null for a descriptor that
+  /// is ready and for another thread.
   virtual void handle_scheduled(const Handle& /*handle*/, const Handle& /*by*/) {}
+  /// A callback or task step is about to run.
   virtual void before_run(const Handle& /*handle*/) {}
-  /// Also when it threw.
+  /// It has returned or thrown.
   virtual void after_run(const Handle& /*handle*/) {}
 
+  /// A task was created, while the task `by` was running.
   virtual void task_created(const AnyTask& /*task*/, const AnyTask& /*by*/) {}
-  /// Its coroutine is about to run, until it waits or ends.
+  /// The task's coroutine is about to run, until it waits or ends.
   virtual void task_step(const AnyTask& /*task*/) {}
-  /// Null: for nothing, as sleep(0) does.
+  /// The task waits for the future `on`, which is null for a bare yield as in sleep(0).
   virtual void task_waits(const AnyTask& /*task*/, const AnyFuture& /*on*/) {}
-  /// What it waited for is done: its next step is scheduled.
+  /// The future `by`, for which the task waited, is done, and the next step of the task is scheduled.
   virtual void task_woken(const AnyTask& /*task*/, const AnyFuture& /*by*/) {}
-  /// Returned, raised, was cancelled, or ended with its loop.
+  /// The task has returned or raised, was cancelled, or ended because its loop was closed.
   virtual void task_done(const AnyTask& /*task*/) {}
 };
 
-/// What the rooms above the kernel attach to a loop: transports, signals, executors (loop/io/world.hpp). It ends with the
-/// loop. The kernel asks it these things and no others; where the kernel stands alone there is none.
+/// What the rest of the library attaches to a loop: transports, signal handlers, executors (loop/io/world.hpp). It ends
+/// with the loop. These methods are all that the kernel knows of it. A loop of the kernel alone has none.
 class LoopWorld {
  public:
   explicit LoopWorld(EventLoop& loop) noexcept : loop_(loop) {}
@@ -73,25 +76,27 @@ class LoopWorld {
   /// RuntimeError if a transport owns the descriptor.
   /// asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
   virtual void ensure_fd_no_transport(int fd) const = 0;
-  /// Bytes came through the self-pipe: numbers of signals.
+  /// Bytes were read from the self-pipe: 0 from another thread, else the number of a signal.
   /// asyncio: selector_events.BaseSelectorEventLoop._process_self_data
   virtual void process_self_data(std::string_view data) = 0;
-  /// In debug mode, when the loop is about to wait for ever. NOTES [deadlock]
+  /// Called in debug mode when the loop is about to wait without a timeout. NOTES [deadlock]
   virtual void check_can_be_woken() const = 0;
-  /// From now on SIGINT calls the handle, if the program has no handler of its own; false if it has.
+  /// From now on SIGINT calls the handle. Returns false, and does nothing, if the program has its own SIGINT handler,
+  /// or outside the main thread.
   virtual bool add_interrupt_handler(const Ref<HandleState>& handle) = 0;
-  /// Returns how often SIGINT arrived meanwhile; 0 if the program put a handler of its own in its place.
+  /// Returns how often SIGINT has arrived since then; 0 if the program has replaced the handler meanwhile.
   virtual int remove_interrupt_handler(const Ref<HandleState>& handle) noexcept = 0;
-  /// Before the runner closes the loop. asyncio: base_events.BaseEventLoop.shutdown_default_executor
+  /// Run before the runner closes the loop. asyncio: base_events.BaseEventLoop.shutdown_default_executor
   virtual Coroutine<void> shutdown() = 0;
-  /// The loop is closed: everything that is attached ends.
+  /// The loop is being closed: everything that is attached ends.
   virtual void close() noexcept = 0;
 
  protected:
   EventLoop& loop_;
 };
 
-/// Made with every loop. Defined in loop/io/world.cpp; null in loop/alone.cpp, where the kernel stands alone.
+/// Called by the constructor of a loop. Defined in loop/io/world.cpp; for the kernel alone, loop/alone.cpp returns
+/// null.
 std::unique_ptr<LoopWorld> make_world(EventLoop& loop);
 
 /// Options of create_task.
@@ -101,141 +106,146 @@ struct TaskOptions {
   const Context* context = nullptr;  // in which it runs, needed during the call; default: a copy of the current one
 };
 
-/// ASYNCIO_DEBUG is set. asyncio: coroutines._is_debug_mode
+/// Whether the environment variable ASYNCIO_DEBUG is set and not empty. asyncio: coroutines._is_debug_mode
 bool debug_by_environment() noexcept;
 
-/// One thread owns a loop and every object made with it: only call_soon_threadsafe may be called from
-/// elsewhere. All times are double seconds of time(). Any call on a closed loop is RuntimeError "Event loop
-/// is closed". asyncio: base_events.BaseEventLoop
+/// One thread owns a loop and every object made with it: other threads may call only call_soon_threadsafe. All times
+/// are in seconds, as double, on the clock of time(). What would schedule something on a closed loop raises
+/// RuntimeError "Event loop is closed". asyncio: base_events.BaseEventLoop
 class EventLoop : public AbstractEventLoop {
  public:
+  /// With a DefaultSelector. std::system_error if the kernel gives no descriptors.
   EventLoop();
-  /// With a selector of one's own. ValueError if it is null.
+  /// With the given selector. ValueError if it is null.
   explicit EventLoop(std::unique_ptr<selectors::BaseSelector> selector);
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
-  /// Closes the loop.
+  /// Closes the loop. Must not be called while the loop is running.
   virtual ~EventLoop();
 
-  /// Runs until stop(). RuntimeError if this or another loop runs in this thread.
+  /// Runs until stop() is called. RuntimeError if this loop is running, or another one in this thread.
   /// asyncio: base_events.BaseEventLoop.run_forever
   void run_forever();
-  /// Runs until the awaitable is done; its result is moved out, its exception raised. RuntimeError if the
-  /// loop was stopped before. Defined in task/tasks.hpp.
+  /// Runs until the awaitable is done, then returns its result (moved out) or raises its exception. RuntimeError if the
+  /// loop was stopped before that. Defined in task/tasks.hpp.
   /// asyncio: base_events.BaseEventLoop.run_until_complete
   template <class T> T run_until_complete(Coroutine<T> coroutine);
   template <class T> T run_until_complete(Future<T> future);
-  /// run_forever returns after the present iteration. asyncio: base_events.BaseEventLoop.stop
+  /// run_forever() returns at the end of the current iteration. asyncio: base_events.BaseEventLoop.stop
   void stop() noexcept { stopping_ = true; }
   /// asyncio: base_events.BaseEventLoop.is_running
   bool is_running() const noexcept { return thread_id_.load(std::memory_order_relaxed) != std::thread::id(); }
   /// asyncio: base_events.BaseEventLoop.is_closed
   bool is_closed() const noexcept { return closed_; }
-  /// Drops all callbacks and ends all pending tasks, reporting each: their frames are destroyed, their state
-  /// is cancelled. RuntimeError while running; no effect the second time.
+  /// Destroys all callbacks and ends all pending tasks: each is reported, its coroutine frame is destroyed, and it
+  /// counts as cancelled. RuntimeError while the loop is running. No effect the second time.
   /// asyncio: base_events.BaseEventLoop.close
   void close();
-  /// The loop's clock, monotonic. Override it for a virtual clock. asyncio: base_events.BaseEventLoop.time
+  /// The loop's monotonic clock, in seconds. Override it for a virtual clock. asyncio: base_events.BaseEventLoop.time
   virtual double time() const;
 
-  /// f(args...) is called in the next iteration; in debug mode RuntimeError from a thread that does not run
-  /// the loop. asyncio: base_events.BaseEventLoop.call_soon
+  /// Calls f(args...) in the next iteration. In debug mode RuntimeError from a thread that does not run the loop.
+  /// asyncio: base_events.BaseEventLoop.call_soon
   template <class F, class... Args> Handle call_soon(F&& f, Args&&... args) {
     return call_soon_handle(make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
-  /// The same from any thread: wakes the loop up. asyncio: base_events.BaseEventLoop.call_soon_threadsafe
+  /// The same from any thread; wakes the loop up. asyncio: base_events.BaseEventLoop.call_soon_threadsafe
   template <class F, class... Args> void call_soon_threadsafe(F&& f, Args&&... args) {
     add_threadsafe(make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
-  /// f(args...) is called after `delay`, never early. ValueError for NaN.
+  /// Calls f(args...) after `delay`, never earlier. ValueError for NaN.
   /// asyncio: base_events.BaseEventLoop.call_later
   template <class F, class... Args> TimerHandle call_later(Delay delay, F&& f, Args&&... args) {
     return call_at(time() + delay.seconds(), std::forward<F>(f), std::forward<Args>(args)...);
   }
-  /// f(args...) is called when time() reaches `when`. Equal times come in the order of Python's heapq.
+  /// Calls f(args...) when time() has reached `when`. Timers with equal times run in the order of Python's heapq.
   /// asyncio: base_events.BaseEventLoop.call_at
   template <class F, class... Args> TimerHandle call_at(double when, F&& f, Args&&... args) {
     return call_at_handle(make_bound_handle<TimerHandleState>(
         std::forward_as_tuple(std::forward<F>(f), std::forward<Args>(args)...), when, *this));
   }
 
-  /// Defined in future/futures.hpp. asyncio: base_events.BaseEventLoop.create_future
+  /// A pending future of this loop. Defined in future/futures.hpp. asyncio: base_events.BaseEventLoop.create_future
   template <class T = void> Future<T> create_future();
-  /// Also before the loop runs. Defined in task/tasks.hpp. asyncio: base_events.BaseEventLoop.create_task
+  /// Schedules the coroutine as a task; the loop need not be running yet. Defined in task/tasks.hpp.
+  /// asyncio: base_events.BaseEventLoop.create_task
   template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {});
-  /// The same with f(), which returns a Coroutine; f is kept until the task is done.
+  /// The same with the coroutine that f() returns; f is kept until the task is done.
   template <class F> auto create_task(F f, TaskOptions options = {})
       -> Task<typename std::invoke_result_t<F&>::value_type>;
 
-  /// f(args...) is called in each iteration in which fd is readable, in place of the reader that fd had.
-  /// std::system_error as selectors::BaseSelector::register_; RuntimeError if a transport owns fd.
+  /// Calls f(args...) in each iteration in which fd is readable. Replaces the reader that fd had. Errors as
+  /// selectors::BaseSelector::register_; RuntimeError if a transport owns fd.
   /// asyncio: selector_events.BaseSelectorEventLoop._add_reader
   template <class F, class... Args> Handle add_reader(int fd, F&& f, Args&&... args) {
     ensure_fd_no_transport(fd);
     return add_io_handle(fd, selectors::EVENT_READ, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
-  /// The same for writable. asyncio: selector_events.BaseSelectorEventLoop._add_writer
+  /// The same when fd is writable. asyncio: selector_events.BaseSelectorEventLoop._add_writer
   template <class F, class... Args> Handle add_writer(int fd, F&& f, Args&&... args) {
     ensure_fd_no_transport(fd);
     return add_io_handle(fd, selectors::EVENT_WRITE, make_handle(std::forward<F>(f), std::forward<Args>(args)...));
   }
-  /// False if there was none. asyncio: selector_events.BaseSelectorEventLoop._remove_reader
+  /// Returns false if fd had no reader. RuntimeError if a transport owns fd.
+  /// asyncio: selector_events.BaseSelectorEventLoop._remove_reader
   bool remove_reader(int fd) {
     ensure_fd_no_transport(fd);
     return remove_io_handle(fd, selectors::EVENT_READ);
   }
-  /// asyncio: selector_events.BaseSelectorEventLoop._remove_writer
+  /// The same for the writer. asyncio: selector_events.BaseSelectorEventLoop._remove_writer
   bool remove_writer(int fd) {
     ensure_fd_no_transport(fd);
     return remove_io_handle(fd, selectors::EVENT_WRITE);
   }
 
   using ExceptionHandler = std::function<void(EventLoop&, const ExceptionContext&)>;
-  /// Who is told what went wrong in a callback; nullptr: default_exception_handler again.
+  /// The function that is told of an error in a callback. nullptr restores default_exception_handler.
   /// asyncio: base_events.BaseEventLoop.set_exception_handler
   void set_exception_handler(ExceptionHandler handler) { exception_handler_ = std::move(handler); }
-  /// Only KeyboardInterrupt and SystemExit come out of it.
+  /// Reports an error to the exception handler. If the handler throws, that is written to std::cerr; only
+  /// KeyboardInterrupt and SystemExit are raised.
   /// asyncio: base_events.BaseEventLoop.call_exception_handler
   void call_exception_handler(const ExceptionContext& context);
-  /// Writes to std::cerr. asyncio: base_events.BaseEventLoop.default_exception_handler
+  /// Writes the error to std::cerr. asyncio: base_events.BaseEventLoop.default_exception_handler
   void default_exception_handler(const ExceptionContext& context);
 
-  /// Debug mode checks the calling thread and reports slow callbacks; the environment's ASYNCIO_DEBUG=1
-  /// starts with it. asyncio: base_events.BaseEventLoop.get_debug
+  /// Debug mode checks the calling thread, reports slow callbacks and detects deadlocks. With ASYNCIO_DEBUG=1 in the
+  /// environment a loop starts in it. asyncio: base_events.BaseEventLoop.get_debug
   bool get_debug() const noexcept { return debug_; }
   /// asyncio: base_events.BaseEventLoop.set_debug
   void set_debug(bool enabled) noexcept { debug_ = enabled; }
-  /// Seconds after which debug mode calls a callback slow.
+  /// In seconds: a callback that takes this long is reported as slow in debug mode.
   double slow_callback_duration = 0.1;
 
-  // For the rooms above the kernel.
+  // For the rest of the library.
 
-  /// RuntimeError if the loop is closed or, in debug mode, runs in another thread.
+  /// RuntimeError if the loop is closed or, in debug mode, is running in another thread.
   void check_usable() const {
     check_closed();
     if (debug_) check_thread();
   }
-  /// Upstream's _add_reader or _add_writer: a transport may own the descriptor.
+  /// As add_reader or add_writer, but also for a descriptor that a transport owns.
   Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
+  /// As remove_reader or remove_writer, but also for a descriptor that a transport owns.
   bool remove_io_handle(int fd, unsigned event);
-  /// Queues a handle, behind what other threads have queued before.
+  /// Queues a handle, after the handles that other threads have added.
   /// asyncio: selector_events.BaseSelectorEventLoop._add_callback
   void add_callback(Ref<HandleState> handle) {
     make_room(1);
     wake(std::move(handle));
   }
-  /// The handle ends with the loop, if nothing ends it before.
+  /// When the loop closes, it ends the handle, unless the handle has left the loop's list before.
   void add_pending(PendingHandle& handle) { add_pending(pending_callbacks_, handle); }
   const LinkedList<PendingHandle>& pending_tasks() const noexcept { return pending_tasks_; }
   const std::shared_ptr<Inbox>& inbox() const noexcept { return inbox_; }
-  /// For what may outlive the loop.
+  /// For objects that may outlive the loop.
   const Ref<LoopAnchor>& anchor() const noexcept { return anchor_; }
-  /// The selector it waits in, until the loop is closed.
+  /// The loop's selector; it is closed with the loop.
   selectors::BaseSelector& selector() const noexcept { return *selector_; }
-  /// What the rooms above the kernel attached; null where the kernel stands alone.
+  /// What the rest of the library has attached; null in a program that links only the kernel.
   LoopWorld* world() const noexcept { return world_.get(); }
   LoopObserver* observer() const noexcept { return observer_.get(); }
-  /// Who is told from now on; null: nobody.
+  /// Replaces and destroys the observer; null: the loop has none.
   void set_observer(std::unique_ptr<LoopObserver> observer) noexcept { observer_ = std::move(observer); }
 
  private:
@@ -246,13 +256,13 @@ class EventLoop : public AbstractEventLoop {
   friend AnyTask current_task(EventLoop& loop);
   friend class Runner;
 
-  // An entry of the timer heap: the time stands beside the pointer, so that sifting stays in the cache.
+  // An entry of the timer heap. It has its own copy of the time, so that sifting does not have to follow the pointers.
   struct Scheduled {
     double when;
     Ref<TimerHandleState> handle;
     friend bool operator<(const Scheduled& a, const Scheduled& b) noexcept { return a.when < b.when; }
   };
-  // Who waits for a descriptor: the selector's `data`.
+  // The callbacks that wait for a descriptor: the `data` of its registration.
   struct IoHandles {
     Ref<HandleState> reader, writer;
     unsigned events() const noexcept {
@@ -291,15 +301,15 @@ class EventLoop : public AbstractEventLoop {
     return Handle(std::move(handle));
   }
   TimerHandle call_at_handle(Ref<TimerHandleState> timer);
-  // Queues what has a place in the queue already.
+  // Queues a handle for which make_room() has already reserved a place.
   void wake(Ref<HandleState> handle) noexcept {
     take_from_inbox();
     if (observer_) [[unlikely]]
       observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
     ready_.push_back(std::move(handle));
   }
-  // Places in the queue for n more, and for everything that waits and may be woken: that must not fail for want of memory.
-  // Two for each, because the place of what has run is free again only when the iteration ends.
+  // Reserves places in the queue for n more handles and for every pending handle, because waking one must not fail when
+  // memory is exhausted. Two for each: the place of a handle that has run is free again only when the iteration ends.
   void make_room(std::size_t n) {
     if (ready_.size() + 2 * listed_ + n > ready_.capacity()) grow_ready(n);
   }
@@ -322,20 +332,20 @@ class EventLoop : public AbstractEventLoop {
   std::size_t listed_ = 0;            // at least as many as can be woken: they have places in ready_, see make_room
   std::vector<Scheduled> scheduled_;  // a heap, as heapq makes it
   std::size_t timer_cancelled_count_ = 0;
-  std::unordered_map<int, IoHandles> io_handles_;  // by descriptor; an entry stays, so that a selector's data is valid
+  std::unordered_map<int, IoHandles> io_handles_;  // by descriptor; never erased, because the selector keeps pointers
   bool stopping_ = false;
   bool closed_ = false;
   bool debug_ = false;
   TaskState* current_task_ = nullptr;
   std::unique_ptr<LoopObserver> observer_;
-  HandleState* running_ = nullptr;  // while there is an observer: what runs
+  HandleState* running_ = nullptr;  // the handle that runs now, if there is an observer
   ExceptionHandler exception_handler_;
 
-  // What must end with the loop: tasks that are not done, and callbacks of futures that are not done.
+  // What must end with the loop: pending tasks, and callbacks of pending futures.
   LinkedList<PendingHandle> pending_tasks_, pending_callbacks_;
 
-  std::shared_ptr<Inbox> inbox_;              // from other threads
-  std::atomic<std::thread::id> thread_id_{};  // who runs the loop
+  std::shared_ptr<Inbox> inbox_;              // handles from other threads
+  std::atomic<std::thread::id> thread_id_{};  // the thread that runs the loop
   std::unique_ptr<LoopWorld> world_;
 };
 

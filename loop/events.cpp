@@ -10,11 +10,11 @@ namespace asyncio {
 namespace {
 
 constinit thread_local EventLoop* running_loop = nullptr;
-constinit thread_local EventLoop* current_loop = nullptr;  // set_event_loop's
+constinit thread_local EventLoop* current_loop = nullptr;  // that of set_event_loop()
 constinit thread_local bool set_called = false;
-std::thread::id main_thread = std::this_thread::get_id();  // static initialisation happens in it
+std::thread::id main_thread = std::this_thread::get_id();  // static initialisation runs in the main thread
 
-// In the child of a fork() no loop runs, and the thread that called it is the main one. asyncio: events.on_fork
+// In the child of a fork() no loop runs, and the thread that called fork() is the main one. asyncio: events.on_fork
 void on_fork() {
   running_loop = current_loop = nullptr;
   set_called = false;
@@ -34,7 +34,8 @@ void HandleState::run(EventLoop& loop) {
   const EnterContext entered(context_);
   const Finally stopped([this] {
     running_ = false;
-    // Who still refers to it may be held by its own captures. If nobody does, its end is next.
+    // The callable may capture what refers to this handle, which is a cycle: drop it now. Without another reference
+    // this handle is destroyed next anyway.
     if ((cancelled_ || !repeats_) && references() > 1) drop_callback();
   });
   try {

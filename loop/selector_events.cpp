@@ -1,4 +1,4 @@
-// Descriptors: readers, writers, and the pipe by which other threads wake the loop.
+// Descriptors: readers, writers, and the pipe through which other threads wake the loop.
 // Upstream counterpart: Lib/asyncio/selector_events.py.
 #include <unistd.h>
 
@@ -34,13 +34,13 @@ Handle EventLoop::add_io_handle(int fd, unsigned event, Ref<HandleState> handle)
     try {
       selector_->modify(fd, handles.events() | event, &handles);
     } catch (const OSError&) {
-      cancel_io_handles(handles);  // NOTES [stale-fd] the file they waited for is closed, and another has its number
+      cancel_io_handles(handles);  // NOTES [stale-fd] their file was closed, and its number is now another file's
     }
   }
   if (handles.events() == 0) selector_->register_(fd, event, &handles);
   handle->set_repeats();
   const Ref<HandleState> replaced = std::exchange(handles.of(event), handle);
-  if (replaced) replaced->cancel_callback();  // last: what it captured may call us when it dies
+  if (replaced) replaced->cancel_callback();  // last, because the destructors of its captures may call us
   return Handle(std::move(handle));
 }
 
@@ -57,7 +57,7 @@ bool EventLoop::remove_io_handle(int fd, unsigned event) {
       selector_->unregister(fd);
     }
   } catch (const OSError&) {
-    cancel_io_handles(handles);  // the file was closed: what waited for the other event waits in vain
+    cancel_io_handles(handles);  // the file was closed, so the other event cannot happen either
   }
   removed->cancel_callback();
   return true;
@@ -98,7 +98,7 @@ void EventLoop::add_threadsafe(Ref<HandleState> handle) {
   handle.detach();
 }
 
-// NOTES [threadsafe-inbox] Where memory is short they stay until the next iteration.
+// NOTES [threadsafe-inbox] If memory is exhausted, the handles stay in the inbox until the next iteration.
 void EventLoop::empty_inbox() noexcept {
   const std::size_t first = ready_.size();
   inbox_->take([this](std::span<Counted* const> handles) {

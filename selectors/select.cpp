@@ -13,7 +13,7 @@
 namespace selectors {
 namespace {
 
-constexpr double LONGEST_WAIT = 24 * 3600;  // seconds; a longer wait is waited for in pieces
+constexpr double LONGEST_WAIT = 24 * 3600;  // seconds; a longer wait is split into several
 
 double monotonic() noexcept {
   timespec now;
@@ -28,8 +28,8 @@ timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be la
                                      : timespec{static_cast<time_t>(whole) + 1, 0};
 }
 
-// epoll_pwait2 where there is one, else ENOSYS. ThreadSanitizer delivers signals inside the calls that it knows, and this
-// one it does not.
+// epoll_pwait2 where the kernel has it, else ENOSYS. Not under ThreadSanitizer: it delivers signals only inside calls
+// that it knows, and it does not know this one.
 int wait_nanoseconds([[maybe_unused]] int epfd, [[maybe_unused]] epoll_event* events, [[maybe_unused]] int size,
                      [[maybe_unused]] const timespec& limit) {
 #if defined(__SANITIZE_THREAD__)
@@ -40,8 +40,8 @@ int wait_nanoseconds([[maybe_unused]] int epfd, [[maybe_unused]] epoll_event* ev
 #endif
 }
 
-// Calls wait_for(seconds) until something is ready or the time is over. A signal handler that interrupts the
-// call does not shorten the wait: it goes on with the time that is left (PEP 475).
+// Calls wait_for(seconds) until something is ready or the timeout has passed. A signal handler that interrupts the call
+// does not shorten the wait: the call is repeated with the time that is left (PEP 475).
 template <class WaitFor> int wait_until_ready(const char* what, std::optional<double> timeout, WaitFor wait_for) {
   const bool forever = !timeout;
   double left = forever ? LONGEST_WAIT : *timeout > 0 ? *timeout : 0;
@@ -130,7 +130,7 @@ void Epoll::modify(int fd, unsigned events) {
 void Epoll::remove(int fd) noexcept {
   epoll_event unused{};
   ::epoll_ctl(epfd_, EPOLL_CTL_DEL, fd,
-              &unused);  // fails when the fd was closed meanwhile: then it is gone already
+              &unused);  // may fail: the kernel has already removed a descriptor that was closed
   registrations_[fd] = {};
 }
 
@@ -139,14 +139,15 @@ void Epoll::block(std::optional<double> timeout) {
   wait_until_ready("epoll_wait", timeout, [&](double seconds) {
     const timespec limit = to_timespec(seconds);
     int n = wait_nanoseconds(epfd_, buffer_.data(), size, limit);
-    // before Linux 5.11, and under valgrind, there are only milliseconds
+    // before Linux 5.11, and under valgrind, a wait can only be given in milliseconds
     if (n < 0 && errno == ENOSYS)
       n = ::epoll_wait(epfd_, buffer_.data(), size, static_cast<int>(std::ceil(seconds * 1e3)));
     return n > 0 ? collect(n) : n;
   });
 }
 
-// Sorts out the events of files that were closed here and live on elsewhere; returns how many are left.
+// Keeps the events of current registrations and returns their number. An event is stale when its descriptor was closed
+// here while a duplicate keeps the file open.
 int Epoll::collect(int n) {
   bool stale = false;
   for (const epoll_event& event : std::span(buffer_).first(n)) {
@@ -159,9 +160,9 @@ int Epoll::collect(int n) {
   return static_cast<int>(ready_.size());
 }
 
-// A descriptor that was closed while a duplicate of it lives on stays in the kernel's table under its old
-// number, out of reach of epoll_ctl. Its events were recognised by their generation; a new table, filled with
-// what the old one still knows by the right number, gets rid of them.
+// A descriptor that was closed while a duplicate of it is open stays in the kernel's table under its old number, and
+// epoll_ctl cannot remove it. Its events are recognised by their generation. To stop them, a new table is made from the
+// registrations that are still valid.
 void Epoll::rebuild() {
   Epoll fresh;
   for (std::size_t fd = 0; fd < registrations_.size(); ++fd) {
@@ -171,7 +172,7 @@ void Epoll::rebuild() {
       fresh.generation_ = generation_ - 1;
       fresh.add(static_cast<int>(fd), registrations_[fd].events);
     } catch (const std::system_error&) {
-      registrations_[fd] = {};  // the file was closed: there is nothing left to wait for
+      registrations_[fd] = {};  // the file was closed: nothing is left to wait for
     }
   }
   std::swap(epfd_, fresh.epfd_);

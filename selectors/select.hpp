@@ -1,4 +1,4 @@
-// The two system calls an event loop waits in, poll(2) and epoll(7), behind one set of methods.
+// The two system calls in which an event loop can wait, poll(2) and epoll(7), with the same methods.
 // Upstream counterpart: Modules/selectmodule.c, the objects that select.poll() and select.epoll() return.
 #pragma once
 
@@ -15,28 +15,29 @@
 
 namespace selectors {
 
-/// One descriptor the kernel reported: events are the raw POLLIN, POLLOUT, POLLHUP … (epoll uses the same
-/// bits).
+/// A descriptor that the kernel reported. `events` are the raw POLLIN, POLLOUT, POLLHUP … (epoll uses the same bits).
 struct PolledEvent {
   int fd;
   unsigned events;
 };
 
-/// Raises std::system_error (upstream: OSError) with errno as it stands; `what` says which call failed and
-/// what to do.
+/// Raises std::system_error (upstream: OSError) with the current errno. `what` says which call failed and what to do.
 [[noreturn]] void throw_errno(const std::string& what);
 
-/// poll(2): the kernel is told of every descriptor in every call, so waiting costs O(descriptors).
+/// poll(2): every call passes all descriptors to the kernel, so waiting costs O(descriptors).
 class Poll {
  public:
-  /// Each raises std::system_error when the descriptor is not open. Events are POLLIN and POLLOUT.
+  /// Starts waiting for events, POLLIN and POLLOUT. std::system_error if the descriptor is not open.
   void add(int fd, unsigned events);
+  /// Changes the events of a descriptor that was added. Errors as add().
   void modify(int fd, unsigned events);
+  /// Forgets a descriptor that was added.
   void remove(int fd) noexcept;
 
-  /// Blocks for at most `timeout` seconds (nullopt: for ever; <= 0: not at all). Never returns empty early.
-  /// The span is valid until the next call.
+  /// Blocks for at most `timeout` seconds (nullopt: no limit; <= 0: not at all). An empty result means that the whole
+  /// timeout has passed. The span is valid until the next call.
   std::span<const PolledEvent> wait(std::optional<double> timeout);
+  /// Forgets all descriptors.
   void close() noexcept { fds_.clear(); }
 
  private:
@@ -46,18 +47,23 @@ class Poll {
   std::vector<PolledEvent> ready_;
 };
 
-/// epoll(7): the kernel keeps the table, so waiting costs O(descriptors that are ready).
+/// epoll(7): the kernel keeps the table of descriptors, so waiting costs O(descriptors that are ready).
 class Epoll {
  public:
+  /// std::system_error if the kernel gives no descriptor for the table.
   Epoll();
   ~Epoll() { close(); }
   Epoll(const Epoll&) = delete;
   Epoll& operator=(const Epoll&) = delete;
 
+  /// As Poll::add. Also std::system_error for a regular file: epoll cannot wait for one.
   void add(int fd, unsigned events);
+  /// As Poll::modify.
   void modify(int fd, unsigned events);
+  /// As Poll::remove.
   void remove(int fd) noexcept;
-  /// As Poll::wait. Inline, because a busy loop polls in every iteration, and after a system call each return costs most.
+  /// As Poll::wait. Inline because a busy loop polls in every iteration, and a function return right after a system
+  /// call is slow.
   std::span<const PolledEvent> wait(std::optional<double> timeout) {
     ready_.clear();
     if (!timeout || *timeout > 0) {
@@ -69,6 +75,7 @@ class Epoll {
     }
     return ready_;
   }
+  /// Closes the kernel's table. No effect the second time.
   void close() noexcept;
 
  private:
@@ -79,12 +86,12 @@ class Epoll {
 
   struct Registration {
     unsigned events = 0;
-    std::uint32_t generation = 0;  // which add() it was: tells a reused number from its old owner
+    std::uint32_t generation = 0;  // of the last add() or modify(): tells a reused number from its old owner
   };
 
-  std::vector<epoll_event> buffer_;  // before epfd_: if there is no memory for it, nothing is open yet
+  std::vector<epoll_event> buffer_;  // before epfd_: if its allocation fails, nothing has to be closed
   int epfd_;
-  std::vector<Registration> registrations_;  // indexed by descriptor: the kernel hands out small numbers
+  std::vector<Registration> registrations_;  // indexed by descriptor, because the kernel gives out small numbers
   std::uint32_t generation_ = 0;
   std::vector<PolledEvent> ready_;
 };

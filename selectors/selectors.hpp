@@ -1,6 +1,5 @@
-// High-level I/O multiplexing: which descriptors to watch, and whose they are.
-// Upstream counterpart: Lib/selectors.py. It knows nothing of event loops: every descriptor carries an opaque
-// `data`.
+// High-level I/O multiplexing: which descriptors to watch, and for whom.
+// Upstream counterpart: Lib/selectors.py. Selectors know nothing of event loops: a registration carries opaque `data`.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +16,7 @@ using KeyError = std::out_of_range;
 using ValueError = std::invalid_argument;
 using RuntimeError = std::runtime_error;
 
+/// The events to wait for; combine them with |.
 inline constexpr unsigned EVENT_READ = 1, EVENT_WRITE = 2;
 
 /// A registration: the descriptor, the events waited for, and what the user attached.
@@ -33,9 +33,8 @@ struct SelectorEvent {
   unsigned events;
 };
 
-/// Keeps the registrations; a subclass adds the system call. Every method is virtual, so that a test can put
-/// a selector of its own under a loop: one that overrides only select() is complete. Errors: RuntimeError
-/// after close(). asyncio: selectors.BaseSelector
+/// Keeps the registrations; a subclass adds the system call. Every method is virtual so that a test can give a loop its
+/// own selector, which needs to override only select(). RuntimeError after close(). asyncio: selectors.BaseSelector
 class BaseSelector {
  public:
   BaseSelector() = default;
@@ -43,21 +42,21 @@ class BaseSelector {
   BaseSelector& operator=(const BaseSelector&) = delete;
   virtual ~BaseSelector() = default;
 
-  /// Starts watching. ValueError for a negative fd or a mask that is empty or unknown, KeyError if fd is
-  /// registered, std::system_error from the kernel, with nothing left registered.
+  /// Starts watching fd. ValueError if fd is negative, or if `events` is empty or has unknown bits. KeyError if fd is
+  /// already registered. std::system_error from the kernel; fd is then not registered.
   /// asyncio: selectors._BaseSelectorImpl.register
   virtual SelectorKey register_(int fd, unsigned events, void* data = nullptr);
 
-  /// Stops watching; succeeds also when fd was closed meanwhile. KeyError if it is not registered.
+  /// Stops watching fd, which may be closed already. KeyError if it is not registered.
   /// asyncio: selectors._BaseSelectorImpl.unregister
   virtual SelectorKey unregister(int fd);
 
-  /// Changes events and data. Errors as register_, KeyError if fd is not registered.
+  /// Changes events and data. Errors as register_, but KeyError if fd is not registered.
   /// asyncio: selectors._BaseSelectorImpl.modify
   virtual SelectorKey modify(int fd, unsigned events, void* data = nullptr);
 
-  /// Waits until a registered descriptor is ready, for at most `timeout` seconds (nullopt: for ever, <= 0:
-  /// not at all). The span is valid until the next call. asyncio: selectors.BaseSelector.select
+  /// Waits until a registered descriptor is ready, for at most `timeout` seconds (nullopt: no limit; <= 0: not at all).
+  /// The span is valid until the next call. asyncio: selectors.BaseSelector.select
   virtual std::span<const SelectorEvent> select(std::optional<double> timeout = std::nullopt) = 0;
 
   /// The registration of fd; KeyError if there is none. asyncio: selectors.BaseSelector.get_key
@@ -66,7 +65,7 @@ class BaseSelector {
   /// How many descriptors are registered.
   virtual std::size_t size() const;
 
-  /// Forgets all registrations; any later use is a RuntimeError. asyncio: selectors._BaseSelectorImpl.close
+  /// Forgets all registrations. Any later use raises RuntimeError. asyncio: selectors._BaseSelectorImpl.close
   virtual void close();
 
  protected:
@@ -79,21 +78,21 @@ class BaseSelector {
   bool is_registered(int fd) const noexcept;
 
   std::vector<SelectorKey>
-      keys_;  // indexed by descriptor, as the kernel hands out small numbers; no events: not registered
+      keys_;  // indexed by descriptor, because the kernel gives out small numbers; no events: not registered
   std::size_t size_ = 0;
   bool closed_ = false;
 };
 
-/// The part that poll and epoll share: one select() serves both. asyncio: selectors._PollLikeSelector
+/// What the poll and epoll selectors share. asyncio: selectors._PollLikeSelector
 template <class Poller> class PollLikeSelector : public BaseSelector {
  public:
   SelectorKey register_(int fd, unsigned events, void* data = nullptr) override;
   SelectorKey unregister(int fd) override;
-  /// The kernel is asked even when only `data` changes: it alone knows if fd was closed and its number
-  /// reused, which is a std::system_error (ENOENT under epoll) that leaves fd unregistered.
+  /// Asks the kernel even when only `data` changes, because only the kernel knows whether fd was closed and its number
+  /// reused. In that case std::system_error (ENOENT with epoll), and fd is no longer registered.
   /// asyncio: selectors._PollLikeSelector.modify
   SelectorKey modify(int fd, unsigned events, void* data = nullptr) override;
-  /// HUP and ERR count as readable and writable, cut to what was asked for.
+  /// POLLHUP and POLLERR are reported as those of EVENT_READ and EVENT_WRITE that were asked for.
   /// asyncio: selectors._PollLikeSelector.select
   std::span<const SelectorEvent> select(std::optional<double> timeout = std::nullopt) override;
   /// asyncio: selectors.EpollSelector.close
@@ -109,13 +108,13 @@ template <class Poller> class PollLikeSelector : public BaseSelector {
 extern template class PollLikeSelector<Poll>;
 extern template class PollLikeSelector<Epoll>;
 
-/// Watches with poll(2): portable, and regular files are always ready. asyncio: selectors.PollSelector
+/// Watches with poll(2). Regular files are allowed and always ready. asyncio: selectors.PollSelector
 class PollSelector : public PollLikeSelector<Poll> {};
 
 /// Watches with epoll(7). asyncio: selectors.EpollSelector
 class EpollSelector : public PollLikeSelector<Epoll> {};
 
-/// The best one of this platform. asyncio: selectors.DefaultSelector
+/// The most efficient selector of this platform. asyncio: selectors.DefaultSelector
 using DefaultSelector = EpollSelector;
 
 }  // namespace selectors

@@ -50,8 +50,8 @@ bool CoroutineBase::throw_(std::exception_ptr exception, Frame*& innermost) {
   return send(innermost);
 }
 
-// Resumes the innermost frame until something is yielded or the outermost has ended. A loop, not recursion:
-// awaits that never suspend, and chains of any depth, need no stack.
+// Resumes the innermost frame until something is yielded or the outermost frame has ended. It is a loop instead of a
+// recursion, so that awaits that never suspend, and chains of any depth, do not use up the stack.
 bool CoroutineBase::send(Frame*& innermost) {
   if (done()) throw RuntimeError("cannot reuse already awaited coroutine");
   if (frame_->running) throw ValueError("coroutine already executing");
@@ -75,7 +75,7 @@ bool CoroutineBase::send(Frame*& innermost) {
   return false;
 }
 
-// The innermost frame first, so that a chain of any depth is destroyed without recursion.
+// Destroys the innermost frame first, so that a chain of any depth needs no recursion.
 void CoroutineBase::destroy_chain() noexcept {
   for (Frame* frame = innermost(); frame;) {
     Frame* outer = frame == frame_ ? nullptr : frame->caller;

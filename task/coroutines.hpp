@@ -1,4 +1,4 @@
-// What `async def` makes: a lazy coroutine that a driver resumes with send() and throw_().
+// What `async def` makes: a lazy coroutine, which is resumed with send() and throw_().
 // Upstream counterpart: Objects/genobject.c and Lib/asyncio/coroutines.py.
 #pragma once
 
@@ -15,27 +15,29 @@ namespace asyncio {
 
 class CoroutineBase;
 
-/// The record of one coroutine frame, at the head of its promise. asyncio: genobject.c PyCoroObject
+/// What is known of one coroutine frame; the base class of its promise. asyncio: genobject.c PyCoroObject
 struct Frame {
   std::coroutine_handle<> handle{};
-  Frame* caller = nullptr;            // the frame that awaits this one: to resume when this one has returned
-  CoroutineBase* cr_await = nullptr;  // the coroutine this one awaits: upstream's name
-  FutureState* yielded = nullptr;     // the future this one awaits; null: a bare yield
-  std::exception_ptr exception{};     // what to throw at the await; at the end, what came out of the body
-  std::source_location where{};       // of the await that suspended it, before the first one of the function
-  bool running = false;               // being driven now (the outermost frame of a chain)
+  Frame* caller = nullptr;            // the frame that awaits this one, which is resumed when this one has returned
+  CoroutineBase* cr_await = nullptr;  // the coroutine that this one awaits (upstream's name)
+  FutureState* yielded = nullptr;     // the future that this one awaits; null: a bare yield
+  std::exception_ptr exception{};     // to be thrown at the await; at the end, the exception of the body
+  std::source_location where{};       // of the latest await; before the first one, of the function
+  bool running = false;               // being resumed now (set in the outermost frame of a chain)
   bool started = false;
 
-  /// It stands between two coroutines of the program, where upstream has none: its name ends with an underscore.
+  /// Whether this is a coroutine of the library that upstream does not have. The names of these end with an underscore.
   bool is_internal() const;
-  /// This frame, or the first one of the program that it awaits.
+  /// This frame, or, if it is internal, the first frame in the chain of awaits that is not.
   const Frame& of_program() const;
+  /// Raises the exception that throw_() has left, if there is one.
   void rethrow_thrown() {
     if (exception) std::rethrow_exception(std::exchange(exception, nullptr));
   }
 };
 
-/// A coroutine, but for its result: owns the frame, runs nothing until driven. asyncio: genobject.c PyCoroObject
+/// A coroutine without the type of its result. It owns the frame, and runs only when send() or throw_() is called.
+/// asyncio: genobject.c PyCoroObject
 class CoroutineBase {
  public:
   CoroutineBase() = default;
@@ -46,30 +48,31 @@ class CoroutineBase {
     std::swap(frame_, old.frame_);
     return *this;
   }
-  /// Destroys the frame, and those of the coroutines it awaits, innermost first.
+  /// Destroys the frame and those of the coroutines that it awaits, innermost first.
   ~CoroutineBase() {
     if (!frame_) return;
     frame_->cr_await ? destroy_chain() : frame_->handle.destroy();
   }
 
-  /// Runs to the next yield: the future that is awaited, or a null one for a bare yield; nullopt when the
-  /// body has returned. What the body throws comes out. RuntimeError when it has ended before.
+  /// Runs to the next yield. Returns the future that is awaited, null for a bare yield, or nullopt if the body has
+  /// returned. Raises what the body throws. RuntimeError if it had already ended, ValueError if it is running.
   /// asyncio: genobject.c gen_send
   std::optional<AnyFuture> send();
-  /// The same, with an exception that appears at the await; a body that never started never runs.
+  /// The same, but first raises the exception at the await. A body that has not started never runs.
   /// asyncio: genobject.c gen_throw
   std::optional<AnyFuture> throw_(std::exception_ptr exception);
-  /// The body has returned or thrown, or the coroutine was moved from or awaited.
+  /// Whether the body has ended, or the coroutine was moved from or awaited.
   bool done() const noexcept { return !frame_ || frame_->handle.done(); }
 
   Frame* frame() const noexcept { return frame_; }
-  /// The frame that is suspended, at the end of the chain of awaits.
+  /// The suspended frame at the end of the chain of awaits.
   Frame* innermost() const noexcept;
-  /// send() for a driver that remembers the innermost frame, and need not go along the chain each time. False: the body
-  /// has returned; true: innermost->yielded is what it awaits.
+  /// send() for a caller that remembers the innermost frame, so that it need not be searched each time. Returns true if
+  /// the coroutine awaits innermost->yielded, false if the body has returned.
   bool send(Frame*& innermost);
+  /// The same for throw_().
   bool throw_(std::exception_ptr exception, Frame*& innermost);
-  /// Gives the frame to who awaits it. RuntimeError if it was awaited before, is running or was moved from.
+  /// Gives up the frame to a task or awaiter. RuntimeError if it was already awaited, is running or was moved from.
   Frame& take() {
     if (!frame_ || frame_->started) throw_cannot_take();
     return *std::exchange(frame_, nullptr);
@@ -99,19 +102,20 @@ template <class T> class CoroutineAwaiter {
   CoroutineBase child_;
 };
 
-/// How `co_await future` works: the six lines of upstream's method are three members here. An rvalue's result is moved
-/// out when it cannot be copied or when nobody else holds the future. asyncio: futures.Future.__await__
+/// How `co_await future` works. The six lines of upstream's method are three members here. The result of an rvalue is
+/// moved out if it cannot be copied or if this is the only reference. asyncio: futures.Future.__await__
 template <class T, bool IsRvalue> class FutureAwaiter {
   static_assert(IsRvalue || std::is_void_v<T> || copyable<T>,
                 "this result can only be moved: write co_await std::move(future)");
 
  public:
   FutureAwaiter(Frame& awaiting, Future<T> future) noexcept : awaiting_(awaiting), future_(std::move(future)) {}
-  /// if not self.done():
+  /// Upstream's `if not self.done():`.
   bool await_ready() const { return future_.done(); }
-  /// ... yield self: the task gets it from send().
+  /// Upstream's `yield self`: send() returns the future to the task.
   void await_suspend(std::coroutine_handle<>) noexcept { awaiting_.yielded = future_.state(); }
-  /// When it is resumed: what the task threw in, else if not self.done(): raise; return self.result().
+  /// When resumed: raises what throw_() was given. Then upstream's `if not self.done(): raise` and `return
+  /// self.result()`.
   T await_resume() {
     awaiting_.rethrow_thrown();
     if (!future_.done()) throw RuntimeError("await wasn't used with future");
@@ -127,7 +131,8 @@ template <class T, bool IsRvalue> class FutureAwaiter {
   Future<T> future_;
 };
 
-/// What sleep(0) awaits: nothing, and is back in the next iteration. A coroutine begins with it, too: suspended.
+/// What sleep(0) awaits: it suspends for one iteration and waits for nothing. It is also the initial suspension of
+/// every coroutine.
 struct BareYield {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) noexcept { awaiting->yielded = nullptr; }
@@ -149,7 +154,7 @@ template <class T> auto make_awaiter(Frame& awaiting, const Future<T>& future) {
 }
 inline auto make_awaiter(Frame& awaiting, BareYield) { return BareYield{&awaiting}; }
 
-/// The promise, but for the result.
+/// The part of the promise that does not depend on the result.
 class PromiseBase : public Frame {
  public:
   PromiseBase() = default;
@@ -171,17 +176,17 @@ class PromiseBase : public Frame {
     if constexpr (known) {
       return make_awaiter(*this, std::forward<Awaitable>(awaitable));
     } else {
-      return std::suspend_never();  // spares the reader the errors that would follow
+      return std::suspend_never();  // so that no further errors follow the one above
     }
   }
 };
 
-/// The promise, but for what the body returns.
+/// The promise, without return_value() and return_void(), which may not both be declared.
 template <class T> class PromiseOf : public PromiseBase {
  public:
   explicit PromiseOf(const std::source_location& at) { where = at; }
   Coroutine<T> get_return_object() noexcept;
-  /// What the body returned, moved out, or threw.
+  /// Returns what the body returned, moved out, or raises what it threw.
   T result() {
     if (exception) std::rethrow_exception(exception);
     if constexpr (!std::is_void_v<T>) return std::move(*value_);
@@ -204,8 +209,8 @@ template <> class Promise<void> final : public PromiseOf<void> {
   void return_void() noexcept {}
 };
 
-/// What a coroutine function returns. Lazy: the body runs when it is awaited or wrapped in a task. Move-only.
-/// Awaiting one twice, or a moved-from one, is RuntimeError. asyncio: coroutines.iscoroutine
+/// What a coroutine function returns. It is lazy: the body runs when it is awaited or wrapped in a task. Move-only.
+/// RuntimeError if it is awaited twice, or after it was moved from. asyncio: coroutines.iscoroutine
 template <class T> class [[nodiscard]] Coroutine : public CoroutineBase {
   static_assert(!std::is_reference_v<T>, "a Coroutine returns a value: use std::reference_wrapper or a pointer");
 
@@ -217,11 +222,11 @@ template <class T> class [[nodiscard]] Coroutine : public CoroutineBase {
   explicit Coroutine(promise_type& promise) noexcept : CoroutineBase(promise) {}
   Coroutine(Coroutine&&) = default;
   Coroutine& operator=(Coroutine&&) = default;
-  /// In debug mode says so if nobody awaited it. asyncio: genobject.c _PyGen_Finalize
+  /// In debug mode warns if it was never awaited. asyncio: genobject.c _PyGen_Finalize
   ~Coroutine() {
     if (frame() && !frame()->started) warn_never_awaited();
   }
-  /// What the body returned, moved out, or threw; InvalidStateError if it has not ended.
+  /// Returns what the body returned, moved out, or raises what it threw. InvalidStateError if it has not ended.
   T result() {
     if (!frame() || !done()) throw InvalidStateError("the coroutine has not returned yet");
     return static_cast<promise_type*>(frame())->result();

@@ -5,7 +5,7 @@
 namespace asyncio {
 namespace {
 
-// Runs the loop until all of them are done, however they end.
+// Runs the loop until all tasks are done, whether they return, raise or are cancelled.
 void run_until_all_done(EventLoop& loop, const std::vector<AnyTask>& tasks) {
   const Future<void> all_done(loop);
   std::size_t left = tasks.size();
@@ -36,7 +36,7 @@ Runner::~Runner() {
   try {
     close();
   } catch (...) {
-    // What the tasks that were left raised has been reported; a destructor cannot raise it.
+    // Errors of the remaining tasks were reported. A destructor cannot raise what else may come.
   }
 }
 
@@ -80,13 +80,13 @@ void Runner::run_task(const AnyTask& task) {
     });
     loop_->run_until_done(task, true);
   }
-  if (interrupt_count_ == 0 && arrived > 0) on_sigint(task);  // in main's last step
+  if (interrupt_count_ == 0 && arrived > 0) on_sigint(task);  // it arrived during the last step
   if (task.cancelled() && interrupt_count_ > 0 && task.uncancel() == 0) throw KeyboardInterrupt();
 }
 
 // Called by the loop, NOTES [signals]. asyncio: runners.Runner._on_sigint
 void Runner::on_sigint(const AnyTask& main_task) {
-  if (main_task.cancelled()) return;  // it was on its way before the loop heard of the signal
+  if (main_task.cancelled()) return;  // it was cancelled before the loop handled the signal
   if (++interrupt_count_ == 1 && !main_task.done()) {
     main_task.cancel();
     return;

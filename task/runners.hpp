@@ -1,4 +1,4 @@
-// From a blocking main() into the loop and back. Upstream counterpart: Lib/asyncio/runners.py.
+// Runs coroutines from ordinary blocking code. Upstream counterpart: Lib/asyncio/runners.py.
 #pragma once
 
 #include <memory>
@@ -11,24 +11,27 @@ namespace asyncio {
 
 /// Options of run and Runner.
 struct RunnerOptions {
-  std::optional<bool> debug{};                             // default: as the loop itself decides
-  std::unique_ptr<EventLoop> (*loop_factory)() = nullptr;  // default: new_event_loop, set as this thread's loop
+  /// Debug mode on or off; by default ASYNCIO_DEBUG decides.
+  std::optional<bool> debug{};
+  /// Makes the loop, when it is first needed. It is not set as this thread's loop. ValueError, from run() or
+  /// get_loop(), if it returns null. By default new_event_loop(), whose loop is also set as this thread's loop.
+  std::unique_ptr<EventLoop> (*loop_factory)() = nullptr;
 };
 
 template <class T> T run(Coroutine<T> main, RunnerOptions options = {});
 
-/// Several coroutines, one after the other, on one loop. The loop is made when it is first needed. In the
-/// main thread SIGINT cancels the running coroutine, and becomes a KeyboardInterrupt if that ends it; the
-/// second SIGINT is one at once. asyncio: runners.Runner
+/// Runs several coroutines, one after the other, on one loop, which is made when it is first needed. In the main thread
+/// the first SIGINT cancels the coroutine; if it ends because of that, run() raises KeyboardInterrupt. The second
+/// SIGINT raises KeyboardInterrupt at once. asyncio: runners.Runner
 class Runner {
  public:
   explicit Runner(RunnerOptions options = {}) noexcept : options_(options) {}
   Runner(const Runner&) = delete;
   Runner& operator=(const Runner&) = delete;
-  /// Calls close(), and lets nothing out.
+  /// Calls close() and ignores its exceptions.
   ~Runner();
 
-  /// Runs until the coroutine returns; its result is moved out, its exception raised. RuntimeError if a loop
+  /// Runs the coroutine to its end, then returns its result (moved out) or raises its exception. RuntimeError if a loop
   /// runs in this thread or the runner is closed. asyncio: runners.Runner.run
   template <class T> T run(Coroutine<T> coroutine) {
     check_can_run("Runner.run()");
@@ -36,10 +39,12 @@ class Runner {
     run_task(task);
     return task.take_result();
   }
+  /// The same with the coroutine that f() returns; f is kept until it is done.
   template <CoroutineFunction F> auto run(F f) { return run(call_and_keep_(std::move(f))); }
-  /// asyncio: runners.Runner.get_loop
+  /// The loop, which belongs to the runner. RuntimeError if the runner is closed. asyncio: runners.Runner.get_loop
   EventLoop& get_loop();
-  /// Cancels all tasks that are left, waits for their end and closes the loop. asyncio: runners.Runner.close
+  /// Cancels all remaining tasks, waits until they are done and closes the loop. No effect the second time.
+  /// asyncio: runners.Runner.close
   void close();
 
  private:
@@ -58,8 +63,8 @@ class Runner {
   int interrupt_count_ = 0;
 };
 
-/// Makes a loop, runs the coroutine, cancels what it left, closes the loop. RuntimeError if a loop runs in
-/// this thread. asyncio: runners.run
+/// Makes a loop, runs the coroutine, cancels the tasks that remain and closes the loop. Returns the coroutine's result
+/// or raises its exception. RuntimeError if a loop runs in this thread. asyncio: runners.run
 template <class T> T run(Coroutine<T> main, RunnerOptions options) {
   Runner::check_can_run("asyncio.run()");
   Runner runner(options);
@@ -72,6 +77,7 @@ template <class T> T run(Coroutine<T> main, RunnerOptions options) {
     return result;
   }
 }
+/// The same with the coroutine that main() returns.
 template <CoroutineFunction F> auto run(F main, RunnerOptions options = {}) {
   return run(call_and_keep_(std::move(main)), options);
 }

@@ -33,21 +33,22 @@ void TaskState::start(TaskOptions options) {
   }
 }
 
-// This task as a handle; while there is one, the task has a reference.
+// This task as the handle of its next step. All such handles together hold one reference to the task.
 Ref<PendingHandle> TaskState::next_step() noexcept {
   if (HandleState::references() == 0) incref();
   return Ref<PendingHandle>(this);
 }
 
-// Upstream's lines, for the task at the end of a chain of tasks that wait for one another: each passes the call on.
+// If this task waits for another task, and that for a third, each passes cancel() on. Upstream does so by recursion;
+// here the last task of the chain is searched first, because the chain may be long.
 bool TaskState::cancel(std::string message) {
   if (done()) return FutureState::cancel();
   TaskState* task = last_waiting_task();
   for (TaskState* passed = this; passed != task; passed = passed->waiting_for_task()) ++passed->num_cancels_requested_;
   ++task->num_cancels_requested_;
-  // It stays the fut_waiter_: a future may swallow the cancellation, and have to be cancelled again.
+  // fut_waiter_ is kept, because a future may ignore the cancellation and have to be cancelled again.
   if (task->fut_waiter_ && task->fut_waiter_.cancel(message)) return true;
-  // The next step is scheduled already: it will throw.
+  // The next step is already scheduled. It will raise the CancelledError.
   task->must_cancel_ = true;
   task->set_cancel_message(std::move(message));
   return true;
@@ -58,7 +59,7 @@ TaskState* TaskState::waiting_for_task() const noexcept {
   return task && !task->done() ? task : nullptr;
 }
 
-// The end of the chain of tasks that wait for one another. A second walker at half the speed is met in a cycle only.
+// The last task of the chain. `slow` follows at half the speed; the two can meet only in a cycle.
 TaskState* TaskState::last_waiting_task() {
   TaskState *task = this, *slow = this;
   for (bool odd = false; TaskState* next = task->waiting_for_task(); odd = !odd) {
@@ -87,7 +88,7 @@ void TaskState::step_as_current_task(const std::exception_ptr& exception) {
   step_run_and_handle_result(exception);
 }
 
-// What the loop calls: the next step, after a future or after a bare yield.
+// Called by the loop: the next step, after a future is done or after a bare yield.
 void TaskState::callback() { fut_waiter_ ? wakeup(*fut_waiter_.state()) : step(nullptr); }
 
 // asyncio: tasks.Task.__wakeup
@@ -104,14 +105,14 @@ void TaskState::step(std::exception_ptr exception) {
   step_as_current_task(exception);
 }
 
-// Upstream's try and its except clauses. StopIteration, the return, is a false `yielded` here.
+// Upstream's try and its except clauses. Where upstream catches StopIteration, `yielded` is false here.
 // asyncio: tasks.Task.__step_run_and_handle_result
 void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) {
   try {
     const bool yielded = exception ? coro_.throw_(exception, innermost_) : coro_.send(innermost_);
     if (yielded) return handle_yield(innermost_->yielded);
     if (must_cancel_) {
-      must_cancel_ = false;  // cancelled right before the coroutine returned
+      must_cancel_ = false;  // cancel() was called in this last step
       FutureState::cancel(cancel_message());
     } else {
       set_result_of_coroutine();
@@ -129,7 +130,7 @@ void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) 
   end();
 }
 
-// Its else clause: the coroutine has yielded a future, or nothing, and is suspended.
+// Its else clause: the coroutine is suspended and has yielded a future, or nothing.
 void TaskState::handle_yield(FutureState* future) {
   EventLoop& loop = get_loop();
   if (future && !future->is_of(loop)) {
@@ -137,7 +138,7 @@ void TaskState::handle_yield(FutureState* future) {
   }
   if (future == this) return step_soon_with_error("Task cannot await on itself: " + repr());
   if (loop.observer_) loop.observer_->task_waits(AnyTask(this), AnyFuture(future));
-  if (!future) return loop.wake(next_step());  // a bare yield gives up one iteration
+  if (!future) return loop.wake(next_step());  // a bare yield suspends for one iteration
   future->add_waiter(next_step());
   fut_waiter_ = AnyFuture(future);
   if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
@@ -153,7 +154,8 @@ void TaskState::step_soon_with_error(const std::string& message) {
   get_loop().wake(next_step());
 }
 
-// Done: the frame, and with it the arguments, is destroyed; who still holds the task finds its outcome.
+// The task is done: its frame is destroyed, with the coroutine's arguments. References to the task still see its
+// result.
 void TaskState::end() noexcept {
   if (LoopObserver* observer = get_loop().observer()) observer->task_done(AnyTask(this));
   unlink();
@@ -180,8 +182,8 @@ std::string TaskState::details() const {
     const std::source_location at = frame->of_program().where;
     text += " coro=<" + function_name(at) + "() at " + at.file_name() + ":" + std::to_string(at.line()) + ">";
   }
-  if (TaskState* task =
-          fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr) {  // no further: they may wait in a cycle
+  if (TaskState* task = fut_waiter_ ? fut_waiter_.state()->as_task() : nullptr) {
+    // only its state and name, because tasks may wait in a cycle
     text += std::string(" wait_for=<Task ") + task->state_name() + " name='" + task->get_name() + "' ...>";
   } else if (fut_waiter_) {
     text += " wait_for=" + fut_waiter_.repr();
@@ -202,7 +204,8 @@ std::vector<AnyTask> all_tasks(EventLoop& loop) {
 // asyncio: tasks.__sleep0
 static Coroutine<void> sleep0() { co_await BareYield(); }
 
-// Apart from sleep0, for a frame has room for all that its body may need.
+// A function of its own, because a coroutine frame is large enough for all variables of its body; that of sleep0 is
+// small.
 static Coroutine<void> sleep_until_timer(Delay delay) {
   const Future<void> future = get_running_loop().create_future();
   const Finally cancel([timer = future.get_loop().call_later(

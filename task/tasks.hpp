@@ -1,4 +1,4 @@
-// A coroutine that runs on the loop. Upstream counterpart: Lib/asyncio/tasks.py.
+// Tasks: coroutines that run on the loop. Upstream counterpart: Lib/asyncio/tasks.py.
 #pragma once
 
 #include <concepts>
@@ -16,17 +16,18 @@ class AnyTask;
 
 struct StackEntry;  // task/debug/stacks.hpp
 
-/// A task, the object, but for the type of its result. It is a future, and the handle of its own next step:
-/// stepping allocates nothing. While it is pending it holds a reference to itself: it cannot be lost. Either
-/// it stands in the ready queue or it waits for fut_waiter_, never both. asyncio: tasks.Task
+/// The object behind a Task, without the type of its result. It is a future, and also the handle of its own next step,
+/// so that a step allocates nothing. While it is pending it holds a reference to itself, so it is not destroyed. It is
+/// either in the ready queue or waits for fut_waiter_, never both. asyncio: tasks.Task
 class TaskState : public FutureState, public PendingHandle {
  public:
   using FutureState::cancelled;
   void incref() noexcept { FutureState::incref(); }
   void decref() noexcept { FutureState::decref(); }
 
-  /// Schedules the first step, or takes it at once. asyncio: tasks.Task.__init__
+  /// Schedules the first step, or runs it at once for eager_start. asyncio: tasks.Task.__init__
   void start(TaskOptions options);
+  /// Asks the coroutine to end with a CancelledError. RuntimeError if tasks wait for each other in a cycle.
   /// asyncio: tasks.Task.cancel
   bool cancel(std::string message = {}) override;
   /// asyncio: tasks.Task.cancelling
@@ -39,10 +40,11 @@ class TaskState : public FutureState, public PendingHandle {
   void set_name(std::string name) { name_ = std::make_unique<std::string>(std::move(name)); }
 
   AnyFuture awaiter() const noexcept override { return AnyFuture(const_cast<TaskState*>(this)); }
-  /// False: nothing is said if it is pending when the loop closes. asyncio: tasks.Task._log_destroy_pending
+  /// With false, nothing is reported if the task is pending when the loop closes.
+  /// asyncio: tasks.Task._log_destroy_pending
   void set_log_destroy_pending(bool enabled) noexcept { log_destroy_pending_ = enabled; }
 
-  /// asyncio: tasks.Task.set_result
+  /// Always RuntimeError: only the coroutine sets the result. asyncio: tasks.Task.set_result
   void check_settable(const char* method) const override;
   /// asyncio: base_tasks._task_repr
   std::string repr() const override { return FutureState::repr(); }
@@ -58,7 +60,7 @@ class TaskState : public FutureState, public PendingHandle {
       : FutureState(loop), coro_(std::move(coroutine)), innermost_(coro_.frame()) {
     set_repeats();
   }
-  /// The line of upstream's method that sets the result. asyncio: tasks.Task.__step_run_and_handle_result
+  /// Sets the result to what the coroutine returned. asyncio: tasks.Task.__step_run_and_handle_result
   virtual void set_result_of_coroutine() = 0;
 
  private:
@@ -107,21 +109,21 @@ template <class T> class TaskOf final : public WithResult<T, TaskState> {
 std::vector<StackEntry> stack_of(const TaskState& task);
 void print_stack_of(const TaskState& task, std::ostream& os);
 
-/// What Task and AnyTask add to a future.
+/// The methods that Task and AnyTask add to a future.
 template <class Derived> class TaskMethods {
  public:
-  /// How often cancel() was called, less the calls of uncancel(). asyncio: tasks.Task.cancelling
+  /// The number of calls of cancel() minus the number of calls of uncancel(). asyncio: tasks.Task.cancelling
   int cancelling() const { return task().cancelling(); }
-  /// Takes one cancel() back; down to 0 it also clears a cancellation that was not delivered yet. Returns how
-  /// many are left. asyncio: tasks.Task.uncancel
+  /// Takes back one cancel() and returns how many are left. If none is left, a CancelledError that was not raised yet
+  /// will not be raised. asyncio: tasks.Task.uncancel
   int uncancel() const { return task().uncancel(); }
-  /// asyncio: tasks.Task.get_name
+  /// "Task-N" unless it was set. asyncio: tasks.Task.get_name
   std::string get_name() const { return task().get_name(); }
   /// asyncio: tasks.Task.set_name
   void set_name(std::string name) const { task().set_name(std::move(name)); }
-  /// Where it is suspended, outermost first; empty when it is done. asyncio: tasks.Task.get_stack
+  /// The coroutines in which it is suspended, outermost first; empty when it is done. asyncio: tasks.Task.get_stack
   std::vector<StackEntry> get_stack() const { return stack_of(task()); }
-  /// asyncio: tasks.Task.print_stack
+  /// Writes them to `os`. asyncio: tasks.Task.print_stack
   void print_stack(std::ostream& os = standard_error()) const { print_stack_of(task(), os); }
 
  private:
@@ -135,16 +137,16 @@ class AnyTask : public AnyFuture, public TaskMethods<AnyTask> {
   explicit AnyTask(TaskState* task) noexcept : AnyFuture(task) {}
 };
 
-/// A reference to a coroutine that the loop runs: a future whose result is the coroutine's. cancel() throws
-/// CancelledError at the await where it is suspended. It goes on when the last reference is dropped; the
-/// loop's end is its end. asyncio: tasks.Task
+/// A reference to a coroutine that the loop runs: a future with the coroutine's result. cancel() raises CancelledError
+/// at the await at which the coroutine is suspended. A task runs on without references to it; closing the loop ends it.
+/// asyncio: tasks.Task
 template <class T> class Task : public Future<T>, public TaskMethods<Task<T>> {
  public:
   using value_type = T;
 
-  /// On get_event_loop(). RuntimeError if the coroutine was awaited, driven or moved from.
+  /// A task of get_event_loop(). RuntimeError if the coroutine was awaited, started or moved from.
   explicit Task(Coroutine<T> coroutine) : Task(std::move(coroutine), get_event_loop()) {}
-  /// asyncio: tasks.Task.__init__
+  /// A task of `loop`. Also RuntimeError if the loop is closed. asyncio: tasks.Task.__init__
   Task(Coroutine<T> coroutine, EventLoop& loop, TaskOptions options = {})
       : Future<T>(new TaskOf<T>(std::move(coroutine), loop)) {
     static_cast<TaskState*>(this->state())->start(options);
@@ -152,13 +154,13 @@ template <class T> class Task : public Future<T>, public TaskMethods<Task<T>> {
   operator AnyTask() const noexcept { return AnyTask(static_cast<TaskState*>(this->state())); }  // NOLINT
 };
 
-/// A callable that returns a Coroutine, as create_task, run and others take it.
+/// A callable without arguments that returns a Coroutine. create_task, run and others accept one.
 template <class F>
 concept CoroutineFunction = std::invocable<F&> && requires {
   typename std::invoke_result_t<F&>::promise_type;
 };
 
-/// Keeps the callable, and so what its coroutine captured, until the coroutine is done. NOTES [lambda-coroutine]
+/// Keeps the callable, and so the captures of a lambda, until its coroutine is done. NOTES [lambda-coroutine]
 template <CoroutineFunction F> auto call_and_keep_(F f) -> std::invoke_result_t<F&> { co_return co_await f(); }
 
 template <class T> Task<T> EventLoop::create_task(Coroutine<T> coroutine, TaskOptions options) {
@@ -170,11 +172,12 @@ template <class F> auto EventLoop::create_task(F f, TaskOptions options)
   return create_task(call_and_keep_(std::move(f)), options);
 }
 
-/// Wraps the coroutine in a task of the running loop, which takes the first step in the next iteration.
+/// Wraps the coroutine in a task of the running loop. By default the first step runs in the next iteration.
 /// RuntimeError if no loop runs. asyncio: tasks.create_task
 template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {}) {
   return get_running_loop().create_task(std::move(coroutine), options);
 }
+/// The same with the coroutine that f() returns; f is kept until the task is done.
 template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
   return get_running_loop().create_task(std::move(f), options);
 }
@@ -183,24 +186,25 @@ template <class F> void create_task(F, TaskOptions = {}) {
                 "create_task needs a Coroutine, or a callable without arguments that returns one");
 }
 
-/// The task that runs now, or null; by default of the running loop, RuntimeError if there is none.
+/// The task of the loop that is running now, or null. By default of the running loop; RuntimeError if no loop runs.
 /// asyncio: tasks.current_task
 AnyTask current_task(EventLoop& loop = get_running_loop());
-/// The tasks that are not done, oldest first. asyncio: tasks.all_tasks
+/// The pending tasks of the loop, oldest first. By default of the running loop; RuntimeError if no loop runs.
+/// asyncio: tasks.all_tasks
 std::vector<AnyTask> all_tasks(EventLoop& loop = get_running_loop());
 
-/// A future or task as it is; a coroutine as a task of get_event_loop(). asyncio: tasks.ensure_future
+/// Returns a future or task unchanged; wraps a coroutine in a task of get_event_loop(). asyncio: tasks.ensure_future
 template <class T> Future<T> ensure_future(Future<T> future) { return future; }
 template <class T> Task<T> ensure_future(Task<T> task) { return task; }
 template <class T> Task<T> ensure_future(Coroutine<T> coroutine) { return Task<T>(std::move(coroutine)); }
 
 template <CoroutineFunction F> auto ensure_future(F f) { return ensure_future(call_and_keep_(std::move(f))); }
 
-/// Waits for `delay`; 0 or less gives up exactly one iteration. ValueError for NaN. asyncio: tasks.sleep
+/// Waits for `delay`; 0 or less suspends for exactly one iteration. ValueError for NaN. asyncio: tasks.sleep
 Coroutine<void> sleep(Delay delay);
-/// The same for any number or duration: an exact match, so that sleep(1) is never the sleep of <unistd.h>.
+/// The same for any number or duration. It matches exactly, so that sleep(1) never calls the sleep of <unistd.h>.
 template <std::convertible_to<Delay> D> Coroutine<void> sleep(D delay) { return sleep(Delay(delay)); }
-/// The same, and returns `result`.
+/// The same, then returns `result`.
 template <class T> Coroutine<T> sleep(Delay delay, T result) {
   co_await asyncio::sleep(delay);
   co_return result;

@@ -5,7 +5,8 @@
 
 namespace asyncio {
 
-/// The observer of a loop that has instruments: it tells each of them, and ends with the last.
+/// The observer of a loop that has instruments. It passes every event on to them, and is destroyed when the last one is
+/// removed.
 class Instruments final : public LoopObserver {
  public:
   using Events = std::span<const selectors::SelectorEvent>;
@@ -44,7 +45,7 @@ class Instruments final : public LoopObserver {
   void task_done(const AnyTask& task) override { tell(&LoopObserver::task_done, task); }
 
  private:
-  // What an instrument does here may add and remove instruments, itself among them.
+  // An instrument may add and remove instruments here, also itself.
   template <class Event, class... Args> void tell(Event event, const Args&... args) noexcept {
     if (std::exchange(telling_, true)) return;
     for (std::size_t i = 0, n = instruments_.size(); i < n; ++i) {
@@ -64,16 +65,16 @@ class Instruments final : public LoopObserver {
     try {
       loop_.call_exception_handler({"Exception in an instrument, which was removed", caught_exception(), {}, {}});
     } catch (...) {
-      // KeyboardInterrupt or SystemExit of a handler: what the instruments are told of must go on.
+      // A KeyboardInterrupt or SystemExit of the exception handler: it must not interrupt what is being observed.
     }
   }
   void forget_removed() noexcept {
     std::erase(instruments_, nullptr);
-    if (instruments_.empty()) loop_.set_observer(nullptr);  // the end of this object
+    if (instruments_.empty()) loop_.set_observer(nullptr);  // destroys this object
   }
 
   EventLoop& loop_;
-  std::vector<Instrument*> instruments_;  // null: removed while they were told
+  std::vector<Instrument*> instruments_;  // null: removed while tell() was running
   bool telling_ = false;
 };
 

@@ -1,4 +1,4 @@
-// Who watches a loop at work. Upstream has no counterpart; the idea is trio's Instrument.
+// Instruments, which watch what a loop does. Upstream has no counterpart; the idea is trio's Instrument.
 #pragma once
 
 #include "loop/base_events.hpp"
@@ -7,8 +7,9 @@ namespace asyncio {
 
 class Instruments;
 
-/// Derive from it, override what you want to hear of, and give it to EventLoop::add_instrument. What it schedules itself it
-/// is not told of. One that throws is removed, and the error goes to the exception handler. Destroying it removes it.
+/// Derive from it, override the methods for the events of interest, and pass it to EventLoop::add_instrument. It is not
+/// told of what it schedules itself. An instrument that throws is removed, and the exception handler gets the error.
+/// Its destructor removes it.
 struct Instrument : LoopObserver {
   Instrument() = default;
   Instrument(const Instrument&) = delete;

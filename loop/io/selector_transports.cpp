@@ -13,7 +13,7 @@ namespace asyncio {
 namespace {
 
 constexpr std::size_t MAX_SIZE = 256 * 1024;  // bytes of one read: upstream's number
-constexpr std::size_t HEADER_SIZE = 8;        // what a datagram in the buffer counts for beside its bytes
+constexpr std::size_t HEADER_SIZE = 8;        // added to a datagram's bytes in the size of the buffer
 
 std::exception_ptr os_error(int code, const char* what) {
   return std::make_exception_ptr(OSError(code, std::generic_category(), what));
@@ -30,7 +30,7 @@ mode_t file_mode(int fd) {
   return status.st_mode;
 }
 
-// Takes the descriptor over; ValueError, and it stays the caller's, if it is not for a pipe transport.
+// Takes ownership of the descriptor. ValueError if a pipe transport cannot use it; the caller then still owns it.
 FileDescriptor own_pipe(int fd) {
   const mode_t mode = file_mode(fd);
   if (!S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode)) {
@@ -66,7 +66,7 @@ SelectorTransport::~SelectorTransport() {
 void SelectorTransport::start() {
   const auto self = shared_from_this();
   loop_->call_soon([self] { self->call_connection_made(); });
-  loop_->call_soon([self] {  // only when connection_made() has been called
+  loop_->call_soon([self] {  // read only after connection_made() has been called
     if (self->starts_reading()) self->add_reader();
   });
 }
@@ -87,7 +87,7 @@ void SelectorTransport::remove_writer() { loop_->remove_io_handle(fd_.get(), sel
 // asyncio: selector_events._SelectorTransport.close
 void SelectorTransport::close() {
   if (closing_) return;
-  const auto self = shared_from_this();  // the reader may be our last owner
+  const auto self = shared_from_this();  // the reader's callback may be our last owner
   closing_ = true;
   remove_reader();
   if (buffer_size_ > 0) return;
@@ -145,7 +145,7 @@ void SelectorTransport::end_with_loop() noexcept {
 void SelectorTransport::fatal_error(std::exception_ptr exception, const char* message) {
   try {
     std::rethrow_exception(exception);
-  } catch (const OSError&) {  // the peer's doing, which connection_lost tells: nothing to report
+  } catch (const OSError&) {  // the peer's error, which connection_lost() gets: nothing to report
   } catch (...) {
     loop_->call_exception_handler({message, exception, {}, {}});
   }
@@ -157,7 +157,7 @@ void SelectorTransport::fatal_os_error(const char* what, const char* message) {
 }
 
 template <class F> bool SelectorTransport::call_protocol(const char* failed, F f) {
-  const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may set another one
+  const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may replace it
   try {
     f();
     return true;
@@ -220,7 +220,7 @@ void SelectorTransport::all_written() {
   }
 }
 
-// The connection is lost already: what is written now goes nowhere.
+// Whether the connection is already lost, so that what is written now is discarded.
 bool SelectorTransport::lost_write() {
   constexpr int LOG_THRESHOLD_FOR_CONNLOST_WRITES = 5;
   if (conn_lost_ == 0) return false;
@@ -276,7 +276,7 @@ void SelectorSocketTransport::read_ready_on_eof() {
                                     [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
   if (!called) return;
   if (keep_open) {
-    remove_reader();  // the protocol may write on
+    remove_reader();  // the protocol may still write
   } else {
     close();
   }
@@ -315,7 +315,7 @@ void SelectorSocketTransport::write_ready() {
   sent_ += n;
   buffer_size_ -= n;
   if (sent_ >= buffer_.size() / 2) buffer_.erase(0, std::exchange(sent_, 0));  // each byte moves at most once
-  maybe_resume_protocol();                                                     // may write more
+  maybe_resume_protocol();                                                     // the protocol may write more here
   if (buffer_size_ == 0 && conn_lost_ == 0) all_written();
 }
 
@@ -384,7 +384,7 @@ void SelectorDatagramTransport::read_ready() {
   protocol().datagram_received({buffer.data(), static_cast<std::size_t>(n)}, from);
 }
 
-// False: not now. An error goes to the protocol.
+// Returns false if the call would block. An error goes to the protocol.
 bool SelectorDatagramTransport::send(std::string_view data, const std::optional<SocketAddress>& address) {
   const sockaddr* to = address_ || !address ? nullptr : address->data();
   const ssize_t n = ::sendto(fd_.get(), data.data(), data.size(), MSG_NOSIGNAL, to, to ? address->size() : 0);
@@ -412,7 +412,7 @@ void SelectorDatagramTransport::sendto(std::string_view data, std::optional<Sock
 // asyncio: selector_events._SelectorDatagramTransport._sendto_ready
 void SelectorDatagramTransport::write_ready() {
   while (!buffer_.empty() && send(buffer_.front().data, buffer_.front().address)) {
-    if (buffer_.empty()) return;  // the protocol aborted when it heard of an error
+    if (buffer_.empty()) return;  // the protocol has called abort() in error_received()
     buffer_size_ -= buffer_.front().data.size() + HEADER_SIZE;
     buffer_.pop_front();
   }

@@ -15,27 +15,28 @@ namespace asyncio {
 
 class SelectorTransport;
 
-/// What a server knows of its connections. asyncio: events.AbstractServer
+/// A server, as its transports see it. asyncio: events.AbstractServer
 class AbstractServer {
  public:
   virtual ~AbstractServer() = default;
-  /// asyncio: base_events.Server._attach
+  /// A connection of this server was opened. asyncio: base_events.Server._attach
   virtual void attach(SelectorTransport& transport) = 0;
-  /// asyncio: base_events.Server._detach
+  /// It was closed. asyncio: base_events.Server._detach
   virtual void detach(SelectorTransport& transport) = 0;
 };
 
-/// What all transports share: the descriptor, flow control, the way to connection_lost. The loop lists it, so that it
-/// ends with the loop. asyncio: selector_events._SelectorTransport
+/// What all transports share: the descriptor, flow control, and how a connection ends. The loop has a list of its
+/// transports and ends them when it closes. asyncio: selector_events._SelectorTransport
 class SelectorTransport : public virtual BaseTransport, public std::enable_shared_from_this<SelectorTransport> {
  public:
+  /// Owns the descriptor. ValueError if the protocol is null, RuntimeError if the loop is closed.
   SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
                     std::shared_ptr<AbstractServer> server);
   SelectorTransport(const SelectorTransport&) = delete;
   SelectorTransport& operator=(const SelectorTransport&) = delete;
   ~SelectorTransport() override;
 
-  /// Calls connection_made, then starts reading: both through call_soon.
+  /// Schedules the call of connection_made(), and after it the start of reading.
   void start();
   void close() override;
   void abort() override { force_close(nullptr); }
@@ -45,9 +46,9 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   void set_write_buffer_limits(WriteBufferLimits limits) override;
   std::pair<std::size_t, std::size_t> get_write_buffer_limits() const override { return {low_water_, high_water_}; }
   std::size_t get_write_buffer_size() const override { return buffer_size_; }
-  /// The loop is closed: no method has an effect any more.
+  /// The loop is being closed: from now on no method has an effect.
   void mark_closed() noexcept;
-  /// The descriptor is closed and the protocol dropped.
+  /// Closes the descriptor and releases the protocol, without a call of connection_lost().
   void end_with_loop() noexcept;
 
  protected:
@@ -65,7 +66,7 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   void remove_writer();
   void maybe_pause_protocol();
   void maybe_resume_protocol();
-  /// The buffer is empty: stops waiting to write, and ends what waited for that.
+  /// The buffer is empty: stops waiting to write, and finishes a close() or write_eof() that waited for this.
   void all_written();
   void connection_lost_soon(std::exception_ptr exception);
   void call_connection_lost(std::exception_ptr exception);
@@ -73,14 +74,14 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   void fatal_error(std::exception_ptr exception, const char* message);
   void fatal_os_error(const char* what, const char* message);
   bool lost_write();
-  /// Calls f(), a method of the protocol; what it throws is fatal. False: it threw.
+  /// Calls f(), which calls a method of the protocol. If it throws, the connection is closed, and this returns false.
   template <class F> bool call_protocol(const char* failed, F f);
 
   EventLoop* loop_;
   FileDescriptor fd_;
   std::shared_ptr<BaseProtocol> protocol_;
   std::size_t buffer_size_ = 0;
-  int conn_lost_ = 0;  // counts from when connection_lost is scheduled
+  int conn_lost_ = 0;  // not 0 once connection_lost() is scheduled; then also counts the writes that are discarded
   bool closing_ = false;
   bool paused_ = false;
   bool eof_ = false;  // write_eof() was called
@@ -121,10 +122,10 @@ class SelectorSocketTransport : public SelectorTransport, public Transport {
  private:
   bool eof_received_ = false;
   std::string buffer_;
-  std::size_t sent_ = 0;  // bytes of the buffer that are on their way already
+  std::size_t sent_ = 0;  // bytes at the start of the buffer that were already sent
 };
 
-/// The end of a pipe to read from. asyncio: unix_events._UnixReadPipeTransport
+/// The reading end of a pipe. asyncio: unix_events._UnixReadPipeTransport
 class UnixReadPipeTransport final : public SelectorSocketTransport {
  public:
   UnixReadPipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol);
@@ -137,7 +138,7 @@ class UnixReadPipeTransport final : public SelectorSocketTransport {
   void read_ready_on_eof() override;
 };
 
-/// The end of a pipe to write to. It is read from only to hear that the other end was closed; write_eof() closes it.
+/// The writing end of a pipe. It waits to read only to notice that the other end was closed. write_eof() closes it.
 /// asyncio: unix_events._UnixWritePipeTransport
 class UnixWritePipeTransport final : public SelectorSocketTransport {
  public:

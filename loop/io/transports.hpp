@@ -13,30 +13,33 @@
 
 namespace asyncio {
 
-/// In bytes. Where only one is given the other follows, low being a quarter of high; by default high is 64 KiB.
+/// In bytes. If only one is given, the other follows from it: low is a quarter of high. By default high is 64 KiB.
 struct WriteBufferLimits {
   std::optional<std::size_t> high{}, low{};
 };
 
-/// A connection, seen by its protocol. It may outlive its loop: its methods have no effect then.
+/// A connection, as its protocol sees it. Only the thread of the loop may use it. It may outlive the loop; its methods
+/// then have no effect.
 /// asyncio: transports.BaseTransport
 class BaseTransport {
  public:
   virtual ~BaseTransport() = default;
-  /// Sends what is buffered, then the protocol's connection_lost(null) is called. asyncio: transports.BaseTransport.close
+  /// Sends the buffered data, then closes and calls the protocol's connection_lost(nullptr).
+  /// asyncio: transports.BaseTransport.close
   virtual void close() = 0;
-  /// The same at once, without what is buffered. asyncio: transports.WriteTransport.abort
+  /// The same, but discards the buffered data. asyncio: transports.WriteTransport.abort
   virtual void abort() = 0;
-  /// asyncio: transports.BaseTransport.is_closing
+  /// Whether it is closed or being closed. asyncio: transports.BaseTransport.is_closing
   virtual bool is_closing() const = 0;
-  /// "peername" or "sockname"; else nullopt. asyncio: transports.BaseTransport.get_extra_info
+  /// The address called "peername" or "sockname"; nullopt for other names, or if there is none.
+  /// asyncio: transports.BaseTransport.get_extra_info
   virtual std::optional<SocketAddress> get_extra_info(std::string_view name) const = 0;
   /// The descriptor, -1 once it is closed.
   virtual int fd() const = 0;
-  /// When to call the protocol's pause_writing and resume_writing. ValueError if low is above high.
+  /// Sets the buffer sizes at which pause_writing() and resume_writing() are called. ValueError if low is above high.
   /// asyncio: transports._FlowControlMixin.set_write_buffer_limits
   virtual void set_write_buffer_limits(WriteBufferLimits limits) = 0;
-  /// (low, high). RuntimeError from a transport of one's own that does not say.
+  /// (low, high), in bytes. RuntimeError from a transport class that does not override it.
   /// asyncio: transports._FlowControlMixin.get_write_buffer_limits
   virtual std::pair<std::size_t, std::size_t> get_write_buffer_limits() const { throw RuntimeError("not implemented"); }
   /// Bytes that wait to be sent. asyncio: transports.WriteTransport.get_write_buffer_size
@@ -46,36 +49,36 @@ class BaseTransport {
 /// A stream of bytes in both directions. asyncio: transports.Transport
 class Transport : public virtual BaseTransport {
  public:
-  /// Never blocks: what cannot be sent now is buffered. RuntimeError after write_eof().
+  /// Sends the data or buffers it; never blocks. RuntimeError after write_eof().
   /// asyncio: transports.WriteTransport.write
   virtual void write(std::string_view data) = 0;
-  /// asyncio: transports.WriteTransport.writelines
+  /// Writes the strings, one after the other. asyncio: transports.WriteTransport.writelines
   virtual void writelines(const std::vector<std::string>& list_of_data) {
     std::string joined;
     for (const std::string& data : list_of_data) joined += data;
     write(joined);
   }
-  /// Closes the sending direction, after what is buffered. asyncio: transports.WriteTransport.write_eof
+  /// Closes the sending direction once the buffered data is sent. asyncio: transports.WriteTransport.write_eof
   virtual void write_eof() = 0;
-  /// asyncio: transports.WriteTransport.can_write_eof
+  /// Whether write_eof() leaves the receiving direction open. asyncio: transports.WriteTransport.can_write_eof
   virtual bool can_write_eof() const { return true; }
-  /// No data_received until resume_reading(). asyncio: transports.ReadTransport.pause_reading
+  /// No data_received() is called until resume_reading(). asyncio: transports.ReadTransport.pause_reading
   virtual void pause_reading() = 0;
-  /// asyncio: transports.ReadTransport.resume_reading
+  /// No effect unless reading is paused. asyncio: transports.ReadTransport.resume_reading
   virtual void resume_reading() = 0;
-  /// asyncio: transports.ReadTransport.is_reading
+  /// False if reading is paused or the transport is closing. asyncio: transports.ReadTransport.is_reading
   virtual bool is_reading() const = 0;
   /// Null once the connection is lost. asyncio: transports.BaseTransport.get_protocol
   virtual std::shared_ptr<Protocol> get_protocol() const = 0;
-  /// asyncio: transports.BaseTransport.set_protocol
+  /// Replaces the protocol, which must not be null. asyncio: transports.BaseTransport.set_protocol
   virtual void set_protocol(std::shared_ptr<Protocol> protocol) = 0;
 };
 
-/// asyncio: transports.DatagramTransport
+/// An endpoint for datagrams. asyncio: transports.DatagramTransport
 class DatagramTransport : public virtual BaseTransport {
  public:
-  /// Without an address to the one that the endpoint is connected to. Never blocks. ValueError for another address than
-  /// that one, or if there is none. asyncio: transports.DatagramTransport.sendto
+  /// Sends a datagram or buffers it; never blocks. Without an address it goes to the one that the endpoint is connected
+  /// to. ValueError for a different address, or if there is none at all. asyncio: transports.DatagramTransport.sendto
   virtual void sendto(std::string_view data, std::optional<SocketAddress> address = {}) = 0;
 };
 

@@ -1,5 +1,5 @@
-// Signals: the process's handler writes the signal's number into the self-pipe, and the loop calls ours. Upstream
-// counterpart: Lib/asyncio/unix_events.py, with Modules/signalmodule.c.
+// Signals: the handler of the process writes the signal's number to the self-pipe; the loop then calls the program's
+// handler. Upstream counterpart: Lib/asyncio/unix_events.py, with Modules/signalmodule.c.
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -13,7 +13,7 @@
 namespace asyncio {
 namespace {
 
-// NOTES [signals] What a signal handler may touch.
+// NOTES [signals] A signal handler may touch only this.
 struct Arrivals {
   std::atomic<int> wakeup_fd{-1};
   std::atomic<int> count{0};
@@ -30,7 +30,7 @@ void on_signal(int signum) {
   errno = saved_errno;
 }
 
-// The child of a fork() has no loop that runs: it must not write into its parent's pipe. asyncio: events.on_fork
+// No loop runs in the child of a fork(), and it must not write into its parent's pipe. asyncio: events.on_fork
 void on_fork() {
   for (Arrivals& arrival : arrivals) arrival.wakeup_fd = -1;
 }
@@ -79,7 +79,7 @@ bool World::remove_signal_handler(int signum) {
   return true;
 }
 
-// One arrival, one call, in the order of arrival; those for which the pipe had no room come last.
+// One call for each arrival, in the order of arrival; those for which the pipe had no room come last.
 void World::process_self_data(std::string_view data) {
   for (const char byte : data) {
     if (byte != 0) handle_signal(static_cast<unsigned char>(byte));
@@ -110,7 +110,7 @@ bool World::add_interrupt_handler(const Ref<HandleState>& handle) {
 
 int World::remove_interrupt_handler(const Ref<HandleState>& handle) noexcept {
   const auto found = signal_handlers_.find(SIGINT);
-  if (found == signal_handlers_.end() || found->second != handle) return 0;  // the program put its own in its place
+  if (found == signal_handlers_.end() || found->second != handle) return 0;  // the program has replaced it
   remove_signal_handler(SIGINT);
   return arrivals[SIGINT].count;
 }

@@ -21,7 +21,7 @@ std::span<char> World::read_buffer(std::size_t size) {
   return read_buffer_;
 }
 
-// All transports are marked before the first one ends: what runs then finds none that works.
+// All transports are marked before the first one ends, because its protocol's destructor may use the others.
 void World::close() noexcept {
   while (!signal_handlers_.empty()) remove_signal_handler(signal_handlers_.begin()->first);
   if (default_executor_) default_executor_->shutdown(false);

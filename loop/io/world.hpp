@@ -1,5 +1,5 @@
-// What a loop has beyond the kernel, and ends with it: transports, signal handlers, executors. Upstream keeps these in
-// the classes of base_events.py, selector_events.py and unix_events.py.
+// What a loop has beyond the kernel: transports, signal handlers, executors. They end with the loop. Upstream keeps
+// them in the classes of base_events.py, selector_events.py and unix_events.py.
 #pragma once
 
 #include <map>
@@ -15,13 +15,14 @@ namespace asyncio {
 
 class SelectorTransport;  // loop/io/selector_transports.hpp
 
+/// The transports, signal handlers and default executor of a loop.
 class World final : public LoopWorld {
  public:
   using LoopWorld::LoopWorld;
-  /// The one of this loop.
+  /// The World of this loop.
   static World& of(const EventLoop& loop) noexcept { return static_cast<World&>(*loop.world()); }
 
-  // What the kernel asks.
+  // What the kernel calls.
   void ensure_fd_no_transport(int fd) const override;
   void process_self_data(std::string_view data) override;
   void check_can_be_woken() const override;  // loop/debug/deadlock.cpp
@@ -30,16 +31,17 @@ class World final : public LoopWorld {
   Coroutine<void> shutdown() override;  // task/io/threads.cpp
   void close() noexcept override;
 
-  /// From now on the transport ends with the loop, until it is removed. RuntimeError if the loop is closed.
+  /// The transport will end with the loop, unless it is removed before. RuntimeError if the loop is closed.
   void add_transport(int fd, SelectorTransport& transport);
   void remove_transport(int fd) noexcept { transports_.erase(fd); }
-  /// Of all transports: what is read is handed on at once.
+  /// One buffer for all transports, because the bytes are passed on before the next read.
   std::span<char> read_buffer(std::size_t size);
 
   void add_signal_handle(int signum, Ref<HandleState> handle);
   bool remove_signal_handler(int signum);
 
-  /// Made when it is first needed. asyncio: base_events.BaseEventLoop.run_in_executor
+  /// The default executor; made when it is first needed. RuntimeError after shutdown().
+  /// asyncio: base_events.BaseEventLoop.run_in_executor
   Executor& default_executor();
   void set_default_executor(std::unique_ptr<Executor> executor) noexcept { default_executor_ = std::move(executor); }
 

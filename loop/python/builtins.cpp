@@ -30,7 +30,7 @@ std::string describe(const std::exception_ptr& exception) {
   return what.empty() ? type : type + ": " + what;
 }
 
-// Compilers spell a coroutine "Coroutine<int> f(int)" or "void f(f(int)::_Z1fi.Frame*)": both become "f".
+// Compilers call a coroutine "Coroutine<int> f(int)" or "void f(f(int)::_Z1fi.Frame*)"; both become "f".
 std::string function_name(const std::source_location& where) {
   const std::string text = where.function_name();
   int depth = 0;

@@ -1,4 +1,4 @@
-// What Python has without an import: its exceptions as they are spelled here, and seconds.
+// What Python has without an import: the names of its exceptions; and time in seconds.
 #pragma once
 
 #include <version>
@@ -27,12 +27,12 @@ using ValueError = std::invalid_argument;
 using KeyError = std::out_of_range;
 using OSError = std::system_error;
 
-/// The value of something that has none, where a value is needed.
+/// Stands for the result of type void where a value is needed.
 using NoneType = std::monostate;
 inline constexpr NoneType None{};
 
-/// What is not an error but an order: it does not derive from std::exception, so that `catch (const
-/// std::exception&)` lets it pass, as `except Exception` does.
+/// An exception that is not an error. It does not derive from std::exception, so `catch (const std::exception&)` does
+/// not catch it, just as `except Exception` does not.
 class BaseException {
  public:
   explicit BaseException(std::string message = {}) : message_(std::move(message)) {}
@@ -42,7 +42,7 @@ class BaseException {
   std::string message_;
 };
 
-/// What leaves run_forever: the program is to end.
+/// The program is to end. It is raised out of run_forever() instead of going to the exception handler.
 struct Exit : BaseException {
   using BaseException::BaseException;
 };
@@ -60,7 +60,7 @@ class SystemExit : public Exit {
   int code_;
 };
 
-/// A span of time: a number of seconds, or any std::chrono::duration.
+/// A duration: a number of seconds, or any std::chrono::duration.
 class Delay {
  public:
   constexpr Delay(double seconds) noexcept : seconds_(seconds) {}  // NOLINT: 0.5 and 500ms are both a Delay
@@ -84,7 +84,7 @@ template <class F> class [[nodiscard]] Finally {
   F f_;
 };
 
-/// Does the pointer hold an E? `except E` for an exception that is kept.
+/// Whether the pointer holds an E: `except E` for a stored exception.
 template <class E> bool holds(const std::exception_ptr& exception) {
   if (!exception) return false;
   try {
@@ -109,28 +109,27 @@ class ExceptionGroup : public std::runtime_error {
   std::vector<std::exception_ptr> exceptions_;
 };
 
-/// In a `catch (...)`: the exception. The end of a thread by pthread_exit() or pthread_cancel(), which is no exception
-/// and may not be caught, goes on.
+/// In a `catch (...)`: the exception. pthread_exit() and pthread_cancel() unwind the stack in a way that `catch (...)`
+/// must not stop: that goes on.
 inline std::exception_ptr caught_exception() {
   std::exception_ptr exception = std::current_exception();
   if (!exception) throw;
   return exception;
 }
 
-/// "TypeName: what()" of an exception, as the last line of a Python traceback shows it; "" for a null
-/// pointer.
+/// "TypeName: what()", like the last line of a Python traceback; "" for a null pointer.
 std::string describe(const std::exception_ptr& exception);
 
 /// A type's name as the source spells it. The argument is typeid(…).name().
 std::string demangle(const char* name);
 
-/// The name of the coroutine function that a location is in.
+/// The name of the coroutine function that contains the location.
 std::string function_name(const std::source_location& where);
 
-/// std::cerr, without its header.
+/// std::cerr, so that headers need not include <iostream>.
 std::ostream& standard_error() noexcept;
 
-/// Writes it to stderr, also where no memory is left to say more.
+/// Writes the message to stderr without allocating memory.
 void log_without_memory(const char* message) noexcept;
 
 }  // namespace asyncio

@@ -13,7 +13,7 @@ Ref<ContextValue> context_get(std::uint64_t variable) {
   return found == current_context->values->end() ? nullptr : found->second;
 }
 
-// Copies the map: contexts hold few variables, and every snapshot shares it.
+// Copies the map, because snapshots share it. Contexts hold few variables.
 Ref<ContextValue> context_set(std::uint64_t variable, Ref<ContextValue> value) {
   static thread_local const Finally drop_last_of_thread(
       [] { Ref<ContextState>::adopt(std::exchange(current_context, nullptr)); });

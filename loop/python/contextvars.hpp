@@ -1,4 +1,4 @@
-// Variables that belong to the callback or task that runs. Upstream counterpart: Python/context.c, the module
+// Variables whose value depends on the callback or task that runs. Upstream counterpart: Python/context.c, the module
 // contextvars.
 #pragma once
 
@@ -15,23 +15,24 @@
 
 namespace asyncio {
 
-/// The value of a variable, the object.
+/// The value of a variable in a context.
 struct ContextValue : Counted {
   virtual Ref<ContextValue> clone() const = 0;
 };
 
-/// A context, the object: the values of the variables that were set in it. Copies share the map until one sets.
+/// The object behind a Context: the values of the variables that were set in it. Copies share the map until a variable
+/// is set in one of them.
 struct ContextState : Counted {
   using Values = std::map<std::uint64_t, Ref<ContextValue>>;
   std::shared_ptr<const Values> values;
-  bool entered = false;  // it is current somewhere
+  bool entered = false;  // some thread runs in it now
 };
 
-/// The context of what runs in this thread; null while no variable was ever set.
+/// The current context of this thread; null until a variable is set.
 inline constinit thread_local ContextState* current_context = nullptr;
 
-/// A snapshot of the current context, null if there is none: what a handle is created with. It costs nothing in a
-/// program without context variables.
+/// A snapshot of the current context, or null if there is none. Every handle is created with one; this costs nothing in
+/// a program without context variables.
 inline Ref<ContextState> copy_current_context() {
   if (!current_context) return nullptr;
   auto copy = make_ref<ContextState>();
@@ -39,7 +40,8 @@ inline Ref<ContextState> copy_current_context() {
   return copy;
 }
 
-/// Makes `context` the current one while it lives; what is set meanwhile stays in it. asyncio: context.c PyContext_Enter
+/// Makes `context` the current one while this object lives. What is set meanwhile stays in that context.
+/// asyncio: context.c PyContext_Enter
 class EnterContext {
  public:
   explicit EnterContext(Ref<ContextState>& context) noexcept
@@ -59,12 +61,13 @@ class EnterContext {
   bool was_entered_ = false;
 };
 
-/// A reference to a context. asyncio: contextvars.Context
+/// A reference to a context, empty by default. Only for the thread that made it. asyncio: contextvars.Context
 class Context {
  public:
   Context() : state_(make_ref<ContextState>()) {}
   explicit Context(Ref<ContextState> state) : state_(std::move(state)) {}
-  /// Calls f() in this context: what f sets stays in it. asyncio: contextvars.Context.run
+  /// Calls f() in this context; what f sets stays in it. RuntimeError if it is already entered.
+  /// asyncio: contextvars.Context.run
   template <class F> decltype(auto) run(F&& f) {
     if (state_->entered) throw RuntimeError("cannot enter context: it is entered already");
     Ref<ContextState> state = state_;
@@ -77,16 +80,16 @@ class Context {
   Ref<ContextState> state_;
 };
 
-/// asyncio: contextvars.copy_context
+/// A snapshot of the current context. asyncio: contextvars.copy_context
 inline Context copy_context() {
   Ref<ContextState> copy = copy_current_context();
   return copy ? Context(std::move(copy)) : Context();
 }
 
-/// The same for another thread, with values of its own: counts of references are not atomic.
+/// The same for another thread. The values are copied, too, because reference counts are not atomic.
 Context copy_context_for_thread();
 
-/// What ContextVar::set returns, for reset: the value before. asyncio: contextvars.Token
+/// The value before ContextVar::set, which returns it; for reset(). asyncio: contextvars.Token
 class Token {
  public:
   Token(std::uint64_t variable, Ref<ContextValue> old_value)
@@ -98,7 +101,7 @@ class Token {
     State(std::uint64_t id, Ref<ContextValue> old)
         : variable(id), old_value(std::move(old)), context(current_context) {}
     std::uint64_t variable;
-    Ref<ContextValue> old_value;  // null: it was unset
+    Ref<ContextValue> old_value;  // null: it had no value
     Ref<ContextState> context;
     bool used = false;
   };
@@ -109,7 +112,7 @@ std::uint64_t new_variable_id() noexcept;
 Ref<ContextValue> context_get(std::uint64_t variable);
 Ref<ContextValue> context_set(std::uint64_t variable, Ref<ContextValue> value);
 
-/// A variable with one value in each context. asyncio: contextvars.ContextVar
+/// A variable that has its own value in each context. asyncio: contextvars.ContextVar
 template <class T> class ContextVar {
  public:
   explicit ContextVar(std::string name) : name_(std::move(name)) {}
@@ -118,16 +121,17 @@ template <class T> class ContextVar {
   ContextVar& operator=(const ContextVar&) = delete;
 
   const std::string& name() const noexcept { return name_; }
-  /// The value in the current context, else the default, else KeyError. asyncio: contextvars.ContextVar.get
+  /// The value in the current context, else the default. KeyError if there is neither.
+  /// asyncio: contextvars.ContextVar.get
   T get() const {
     if (const Ref<ContextValue> value = context_get(id_)) return static_cast<Box&>(*value).value;
     if (!default_) throw KeyError("the context variable '" + name_ + "' has no value here");
     return *default_;
   }
-  /// asyncio: contextvars.ContextVar.set
+  /// Sets the value in the current context. asyncio: contextvars.ContextVar.set
   Token set(T value) { return Token(id_, context_set(id_, make_ref<Box>(std::move(value)))); }
-  /// Back to the value before set(). ValueError for a token of another variable or context, RuntimeError for one that
-  /// was used. asyncio: contextvars.ContextVar.reset
+  /// Restores the value before set(). ValueError for a token of another variable or context, RuntimeError for one that
+  /// was already used. asyncio: contextvars.ContextVar.reset
   void reset(const Token& token) {
     Token::State& state = *token.state_;
     if (state.used) throw RuntimeError("the Token has already been used once");

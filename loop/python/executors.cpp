@@ -39,9 +39,9 @@ std::string read_all(int fd) {
   }
 }
 
-// The bytes that came out of the child; RuntimeError if it did not end by itself.
+// The bytes that the child has sent. RuntimeError if it was killed or failed.
 std::string run_in_process(WorkItem& item) {
-  static std::mutex forking;  // no other child may inherit the end to write to, or we would wait for that child, too
+  static std::mutex forking;  // another child must not inherit the writing end, or we would wait for that child, too
   FileDescriptor from_child;
   pid_t child;
   {
@@ -81,7 +81,7 @@ void ThreadPoolExecutor::submit(std::shared_ptr<WorkItem> item) {
   if (idle_ < queue_.size() && threads_.size() < max_workers_) {
     try {
       threads_.emplace_back([this] { worker(); });
-    } catch (const OSError&) {  // no thread to be had: another one will do it, if there is one
+    } catch (const OSError&) {  // no new thread: an existing one runs the item later
       if (!threads_.empty()) return;
       queue_.pop_back();
       throw;

@@ -1,5 +1,5 @@
-// Threads and processes that run what would block the loop. Upstream counterpart: Lib/concurrent/futures, its thread.py
-// and process.py.
+// Threads and processes for calls that would block the loop. Upstream counterpart: Lib/concurrent/futures, its
+// thread.py and process.py.
 #pragma once
 
 #include <atomic>
@@ -15,8 +15,8 @@
 
 namespace asyncio {
 
-/// A call that a loop waits for. It belongs to the executor's thread while that runs it, then to the loop's.
-/// asyncio: thread._WorkItem
+/// A call for which a loop waits. Until finish(), only the executor's thread may touch it, except for cancel(); after
+/// that, only the loop's thread. asyncio: thread._WorkItem
 class WorkItem {
  public:
   WorkItem() = default;
@@ -24,39 +24,40 @@ class WorkItem {
   WorkItem& operator=(const WorkItem&) = delete;
   virtual ~WorkItem() = default;
 
-  /// Calls the function and keeps what came of it.
+  /// Calls the function and keeps its result or exception.
   virtual void run() noexcept = 0;
-  /// The same in a child process, which sends the bytes to its parent.
+  /// The same in a child process: returns the result or exception as bytes, which the child sends to its parent.
   virtual std::string run_to_bytes() noexcept = 0;
-  /// What came of it in the child.
+  /// Sets the result or exception from the child's bytes.
   virtual void set_from_bytes(const std::string& bytes) = 0;
   virtual void set_exception(std::exception_ptr exception) noexcept = 0;
 
-  /// Nobody waits any more: it need not run.
+  /// The future was cancelled, so the call need not run. Any thread may call this.
   void cancel() noexcept { cancelled_ = true; }
   bool cancelled() const noexcept { return cancelled_; }
-  /// Tells the loop that it has run. A loop that was closed hears nothing.
+  /// Tells the loop that the call has returned. No effect if the loop is closed.
   virtual void finish() noexcept = 0;
 
  private:
   std::atomic<bool> cancelled_ = false;
 };
 
-/// Any thread may call it. asyncio: _base.Executor
+/// Runs calls outside the loop's thread. Any thread may use it. asyncio: _base.Executor
 class Executor {
  public:
   Executor() = default;
   Executor(const Executor&) = delete;
   Executor& operator=(const Executor&) = delete;
   virtual ~Executor() = default;
-  /// RuntimeError after shutdown(). asyncio: _base.Executor.submit
+  /// Queues a call. RuntimeError after shutdown(). asyncio: _base.Executor.submit
   virtual void submit(std::shared_ptr<WorkItem> item) = 0;
-  /// Takes no more; what was submitted still runs. asyncio: _base.Executor.shutdown
+  /// Accepts no more calls; those that were submitted still run. With `wait` it blocks until they have returned.
+  /// asyncio: _base.Executor.shutdown
   virtual void shutdown(bool wait = true) = 0;
 };
 
-/// At most `max_workers` threads, each started when there is work for it; its end waits for theirs. ValueError for none.
-/// asyncio: thread.ThreadPoolExecutor
+/// A pool of at most `max_workers` threads, which are started when they are needed. ValueError if max_workers is 0. The
+/// destructor waits until all threads have ended. asyncio: thread.ThreadPoolExecutor
 class ThreadPoolExecutor : public Executor {
  public:
   explicit ThreadPoolExecutor(std::size_t max_workers = default_max_workers());
@@ -81,10 +82,10 @@ class ThreadPoolExecutor : public Executor {
   bool shutdown_ = false;
 };
 
-/// Runs every call in a child of its own, at most `max_workers` at once: the closure goes there by fork, the result comes
-/// back through a pipe, as the bytes of a trivially copyable type or a std::string. An exception comes back as RuntimeError
-/// with its text, a child that was killed as RuntimeError. The child has one thread: what others held locked stays locked.
-/// asyncio: process.ProcessPoolExecutor
+/// Runs every call in a new child process, at most `max_workers` at once. The child gets the callable by fork() and
+/// sends the result back through a pipe, as the bytes of a trivially copyable type or a std::string. An exception
+/// becomes a RuntimeError with its text; so does the end of a child that was killed. The child has one thread only, so
+/// a mutex that another thread held at the fork stays locked in it. asyncio: process.ProcessPoolExecutor
 class ProcessPoolExecutor : public ThreadPoolExecutor {
  public:
   explicit ProcessPoolExecutor(std::size_t max_workers = std::thread::hardware_concurrency());

@@ -1,6 +1,6 @@
 // A binary heap in a random-access container. Upstream counterpart: Lib/heapq.py.
-// It compares with < alone and moves exactly as Python's does, so that equal items come out in upstream's order, which
-// is not that of their arrival: timers with equal deadlines are such items.
+// It compares only with <, and moves items exactly as Python's does. So equal items, such as timers with the same
+// deadline, come out in the same order as upstream, which is not the order of their arrival.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ template <class Heap> void heap_siftdown(Heap& heap, std::size_t start, std::siz
   heap[position] = std::move(item);
 }
 
-/// Moves the smaller child up until a leaf is free, puts the item there and lets it sink back to its place: that saves
-/// comparisons, and decides the order of equal items. asyncio: heapq._siftup
+/// Moves the smaller child up until a leaf is free, puts the item there and moves it up to its place. That takes fewer
+/// comparisons than stopping early, and it decides the order of equal items. asyncio: heapq._siftup
 template <class Heap> void heap_siftup(Heap& heap, std::size_t position) {
   const std::size_t start = position;
   auto item = std::move(heap[position]);
@@ -34,13 +34,13 @@ template <class Heap> void heap_siftup(Heap& heap, std::size_t position) {
   heap_siftdown(heap, start, position);
 }
 
-/// asyncio: heapq.heappush
+/// Adds the item. asyncio: heapq.heappush
 template <class Heap> void heappush(Heap& heap, typename Heap::value_type item) {
   heap.push_back(std::move(item));
   heap_siftdown(heap, 0, heap.size() - 1);
 }
 
-/// The smallest item. asyncio: heapq.heappop
+/// Removes and returns the smallest item. The heap must not be empty. asyncio: heapq.heappop
 template <class Heap> typename Heap::value_type heappop(Heap& heap) {
   auto item = std::move(heap.back());
   heap.pop_back();
@@ -50,7 +50,7 @@ template <class Heap> typename Heap::value_type heappop(Heap& heap) {
   return item;
 }
 
-/// asyncio: heapq.heapify
+/// Makes a heap of the items, in O(n). asyncio: heapq.heapify
 template <class Heap> void heapify(Heap& heap) {
   for (std::size_t i = heap.size() / 2; i-- > 0;) heap_siftup(heap, i);
 }

@@ -46,7 +46,7 @@ bool Inbox::push(Counted* object) noexcept {
 }
 
 void Inbox::write_to_self() noexcept {
-  // A full pipe wakes the loop as well as one more byte would.
+  // A full pipe wakes the loop, too, so that error can be ignored.
   while (::write(write_end_.get(), "", 1) < 0 && errno == EINTR) {}
 }
 

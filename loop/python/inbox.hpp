@@ -1,5 +1,6 @@
-// A queue that any thread may append to, and the pipe that wakes its reader: what the global interpreter lock makes of every
-// deque of Python. Upstream counterpart: the self-pipe of Lib/asyncio/selector_events.py.
+// A queue to which any thread may append, and the pipe that wakes its reader. In Python any deque can be that queue,
+// because the global interpreter lock protects it. Upstream counterpart: the self-pipe of
+// Lib/asyncio/selector_events.py.
 #pragma once
 
 #include <atomic>
@@ -12,8 +13,8 @@
 
 namespace asyncio {
 
-/// Others may hold it longer than its loop lives. Reference counts are not atomic: it takes references over from one thread
-/// and gives them to the other as they are. NOTES [threadsafe-inbox]
+/// It may outlive its loop. Reference counts are not atomic, so references are moved from one thread to the other
+/// without changing the counts. NOTES [threadsafe-inbox]
 class Inbox {
  public:
   Inbox();
@@ -21,14 +22,16 @@ class Inbox {
   Inbox(const Inbox&) = delete;
   Inbox& operator=(const Inbox&) = delete;
 
-  /// Takes over a reference. False: it is closed, and the reference is still the caller's.
+  /// Takes ownership of a reference and wakes the loop. Returns false if the inbox is closed; the caller then still
+  /// owns the reference.
   bool add(Counted* object);
-  /// Makes room for one add_announced(), which then cannot fail for want of memory.
+  /// Reserves memory for one add_announced(), which can then not fail.
   void announce();
   bool add_announced(Counted* object) noexcept;
-  /// There is something in it. For the reader's thread.
+  /// Whether it is not empty. For the reader's thread.
   bool waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
-  /// Empties it into accept(std::span<Counted* const>); if that throws std::bad_alloc, everything stays.
+  /// Passes everything to accept(std::span<Counted* const>), which takes ownership. If accept throws std::bad_alloc,
+  /// everything stays in the inbox.
   template <class F> void take(F accept) noexcept {
     const std::lock_guard lock(mutex_);
     try {
@@ -39,13 +42,13 @@ class Inbox {
     objects_.clear();
     waiting_ = false;
   }
-  /// Releases what is in it, and takes no more.
+  /// Releases everything in it. From now on add() returns false.
   void close() noexcept;
 
-  /// asyncio: selector_events.BaseSelectorEventLoop._write_to_self
+  /// Wakes the loop. asyncio: selector_events.BaseSelectorEventLoop._write_to_self
   void write_to_self() noexcept;
   int read_end() const noexcept { return read_end_.get(); }
-  /// Where signals announce themselves; -1 once it is closed.
+  /// The descriptor to which the signal handler writes; -1 once it is closed.
   int write_end() const noexcept { return write_end_.get(); }
 
  private:

@@ -1,11 +1,11 @@
-// A doubly linked list through its members: joining and leaving cost four pointer writes and no memory.
+// A doubly linked list whose links are inside its members: adding and removing allocate no memory.
 #pragma once
 
 #include <cstddef>
 
 namespace asyncio {
 
-/// A place in a LinkedList, or in none. Who is destroyed leaves its list.
+/// Base of the members of a LinkedList. A member is in at most one list, and its destructor removes it.
 class Link {
  public:
   Link() = default;
@@ -26,7 +26,7 @@ class Link {
   Link *next_ = nullptr, *previous_ = nullptr;
 };
 
-/// Keeps nobody alive. A list that is destroyed lets its members go.
+/// Does not own its members. Its destructor unlinks them.
 template <class T> class LinkedList {
  public:
   LinkedList() noexcept { head_.next_ = head_.previous_ = &head_; }
@@ -47,7 +47,7 @@ template <class T> class LinkedList {
     for (const Link* link = head_.next_; link != &head_; link = link->next_) ++n;
     return n;
   }
-  /// Appends; a member of another list leaves that one.
+  /// Appends the member, and removes it from its previous list, if there is one.
   void push_back(T& member) noexcept {
     Link& link = member;
     link.unlink();

@@ -11,7 +11,7 @@ void destroy_in_turn(const Counted* object) noexcept {
     try {
       return in_turn->push_back(object);
     } catch (const std::bad_alloc&) {
-      delete object;  // at once, then
+      delete object;  // without memory for the list, destroy it at once
       return;
     }
   }
@@ -32,7 +32,7 @@ constinit thread_local Pool pool{};
 
 namespace {
 
-// Gives a thread's free blocks back when the thread ends.
+// Frees a thread's unused blocks when the thread ends.
 struct Drain {
   ~Drain() {
     pool.closed = true;

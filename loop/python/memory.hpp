@@ -1,4 +1,4 @@
-// Where handles, futures, tasks and coroutine frames live: a free list per size, and a counted pointer.
+// The memory of handles, futures, tasks and coroutine frames: a free list per size, and a counted pointer.
 // Upstream counterpart: Objects/obmalloc.c and the reference count of every Python object.
 #pragma once
 
@@ -9,27 +9,26 @@
 
 namespace asyncio {
 
-/// The free blocks of one thread, a list per size class: a block that is given back is the first to be handed
-/// out again, still warm in the cache. Blocks come from operator new one by one, so a block may be given back
-/// in another thread than the one that took it. Sanitizers and ASYNCIO_NO_POOL switch it off, to see every
-/// block's true life.
+/// The free blocks of one thread, a list per size class. The block that was released last is used first, because it is
+/// likely still in the cache. Each block comes from operator new on its own, so another thread may release it.
+/// Sanitizers and ASYNCIO_NO_POOL switch the pool off, so that they see when each block is really allocated and
+/// released.
 struct Pool {
   struct Block {
     Block* next;
   };
   static constexpr std::size_t STEP = 16, CLASSES = 64;
-  // 24, 40, 56 …: with the 8 bytes that malloc needs beside them nothing is lost.
+  // Blocks of 24, 40, 56 … bytes: with the 8 bytes that malloc adds, each fills a multiple of 16.
   static constexpr std::size_t class_of(std::size_t size) { return (size + STEP - 9) / STEP; }
 
   static void* allocate(std::size_t size);
   static void release(void* memory, std::size_t size) noexcept;
 
   Block* free[CLASSES];
-  bool closed;  // this thread is ending: what is given back from now on goes back to the system
+  bool closed;  // this thread is ending: what is released from now on is freed
 };
 
-/// An object with a reference count inside. One thread owns a loop and all its objects: the count is not
-/// atomic.
+/// An object with a reference count. The count is not atomic, because one thread owns a loop and all its objects.
 class Counted {
  public:
   Counted() = default;
@@ -57,11 +56,11 @@ class Counted {
   std::uint32_t references_ = 0;
 };
 
-/// Destroys it after what is being destroyed in this way now, not inside: objects that hold one another in a chain of any
-/// length need no deep stack. Upstream counterpart: Py_TRASHCAN_BEGIN.
+/// Deletes the object. When called from a destructor that it runs itself, it waits until that destructor has returned,
+/// so that a long chain of objects that hold one another needs no deep stack. Upstream counterpart: Py_TRASHCAN_BEGIN.
 void destroy_in_turn(const Counted* object) noexcept;
 
-/// A counted pointer to a Counted, or null.
+/// A pointer to a Counted that holds a reference, or null.
 template <class T> class Ref {
  public:
   Ref() = default;
@@ -81,7 +80,7 @@ template <class T> class Ref {
     if (object_) object_->decref();
   }
 
-  /// Takes over a reference that detach() gave away.
+  /// Takes ownership of a reference from detach().
   static Ref adopt(T* object) noexcept {
     Ref ref;
     ref.object_ = object;

@@ -8,7 +8,7 @@
 
 namespace asyncio {
 
-/// Owns a descriptor: closes it at its end.
+/// Owns a descriptor: its destructor closes it.
 class FileDescriptor {
  public:
   FileDescriptor() = default;
@@ -27,11 +27,11 @@ class FileDescriptor {
   int fd_ = -1;
 };
 
-/// Raises OSError of `code`.
+/// Raises OSError with the error number `code`.
 [[noreturn]] void throw_os_error(int code, const std::string& what);
-/// `result` if it is not negative, else OSError of errno.
+/// Returns `result` if it is not negative; else raises OSError with errno.
 int check_call(int result, const char* what);
-/// errno says: not now, wait until the descriptor is ready.
+/// Whether errno means that the call must be repeated when the descriptor is ready.
 bool would_block() noexcept;
 
 }  // namespace asyncio

@@ -65,7 +65,7 @@ std::string SocketAddress::host() const {
   return text;
 }
 
-int SocketAddress::port() const noexcept {  // it stands at the same place in both
+int SocketAddress::port() const noexcept {  // IPv4 and IPv6 addresses have it at the same offset
   const bool has_port = family() == AF_INET || family() == AF_INET6;
   return has_port ? ntohs(reinterpret_cast<const sockaddr_in&>(storage_).sin_port) : 0;
 }
@@ -117,7 +117,7 @@ std::optional<SocketAddress> getpeername(int fd) noexcept {
   return address;
 }
 
-// Adds the addresses to `found`; returns the resolver's error.
+// Adds the addresses to `found`; returns the resolver's error code.
 static int resolve(const std::string& host, const std::string& service, int flags, std::vector<SocketAddress>& found) {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;

@@ -14,14 +14,15 @@
 
 namespace asyncio {
 
-/// An IPv4, IPv6 or UNIX address; a default one is none. asyncio: socketmodule.c makesockaddr
+/// An IPv4, IPv6 or UNIX address; empty by default. asyncio: socketmodule.c makesockaddr
 class SocketAddress {
  public:
   SocketAddress() = default;
-  /// `host` is numeric, "localhost" (IPv4) or "" (any): nothing is looked up, see EventLoop::getaddrinfo. ValueError.
+  /// `host` is numeric, "localhost" (127.0.0.1) or "" (any); nothing is looked up. ValueError for another host, which
+  /// is for EventLoop::getaddrinfo, and for a port that is not in 0-65535.
   SocketAddress(const std::string& host, int port);
   SocketAddress(const sockaddr* address, socklen_t size) noexcept;
-  /// ValueError if the path is too long for the kernel. One that begins with '\0' is Linux's abstract kind.
+  /// ValueError if the path is too long for the kernel. A path that begins with '\0' is in Linux's abstract namespace.
   static SocketAddress unix_path(const std::string& path);
 
   std::string host() const;
@@ -32,7 +33,7 @@ class SocketAddress {
   std::string str() const;
   const sockaddr* data() const noexcept { return reinterpret_cast<const sockaddr*>(&storage_); }
   socklen_t size() const noexcept { return size_; }
-  /// Where a system call is to put an address, and its size.
+  /// Where a system call can store an address and its size.
   sockaddr* room() noexcept { return reinterpret_cast<sockaddr*>(&storage_); }
   socklen_t* room_size() noexcept {
     size_ = sizeof storage_;
@@ -45,32 +46,34 @@ class SocketAddress {
   socklen_t size_ = 0;
 };
 
-/// A new non-blocking socket, which a child process does not inherit.
+/// A new non-blocking socket, which a program that is started does not inherit. OSError from the kernel.
 FileDescriptor make_socket(int family, int type);
 void set_option(int fd, int level, int option, int value);
 void set_blocking(int fd, bool blocking);
-/// What has no reader any more is to be an error of write(), not the end of the program: CPython ignores SIGPIPE, too.
+/// Ignores SIGPIPE unless the program handles it, so that writing to a closed pipe is an error of write() and does not
+/// end the program. CPython does the same.
 void ignore_sigpipe() noexcept;
 SocketAddress getsockname(int fd);
-/// nullopt if it is not connected.
+/// The address of the other end; nullopt if it is not connected.
 std::optional<SocketAddress> getpeername(int fd) noexcept;
-/// Of a numeric host and port, else none. asyncio: base_events._ipaddr_info
+/// The addresses of a numeric host and port; none if they are names. asyncio: base_events._ipaddr_info
 std::vector<SocketAddress> numeric_addresses(const std::string& host, const std::string& service);
-/// Blocks: call it in a thread. OSError with the resolver's words. asyncio: socketmodule.c socket_getaddrinfo
+/// The addresses of a host; blocks, so call it in a thread. OSError with the resolver's message.
+/// asyncio: socketmodule.c socket_getaddrinfo
 std::vector<SocketAddress> blocking_getaddrinfo(const std::string& host, const std::string& service);
 
 /// Options of create_connection.
 struct ConnectionOptions {
-  std::optional<SocketAddress> local_addr{};  // to connect from
-  int sock = -1;  // a connected socket, which the transport will own, in place of host and port
+  std::optional<SocketAddress> local_addr{};  // the address to bind before connecting
+  int sock = -1;  // a connected socket, which the transport will own, instead of host and port
 };
 
 /// Options of create_server.
 struct ServerOptions {
-  int backlog = 100;          // connections that the kernel accepts for us
-  bool reuse_port = false;    // several processes may serve one port
-  bool start_serving = true;  // else start_serving() or serve_forever() does
-  int sock = -1;              // a bound socket, which the server will own, in place of host and port
+  int backlog = 100;          // how many connections the kernel queues until they are accepted
+  bool reuse_port = false;    // let several processes serve one port
+  bool start_serving = true;  // accept at once; false: from start_serving() or serve_forever() on
+  int sock = -1;              // a bound socket, which the server will own, instead of host and port
 };
 
 }  // namespace asyncio

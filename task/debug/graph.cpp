@@ -19,7 +19,7 @@ std::vector<StackEntry> stack_of(const AnyFuture& future) {  // innermost first
   return stack;
 }
 
-// The tasks that wait for a future, also those that do it through a gather.
+// The tasks that wait for a future, directly or through a gather.
 std::vector<AnyFuture> awaited_by(const AnyFuture& future) {
   std::vector<AnyFuture> tasks;
   const auto add = [&](const AnyFuture& task) {
@@ -80,7 +80,8 @@ std::string padded(std::string text, std::size_t width) {
   return text + " ";
 }
 
-// The tree of pstree: tasks, and under them the frames in which they await other tasks. asyncio: tools.build_async_tree
+// The tree that pstree prints: tasks, under them their frames, and under these the tasks that they await.
+// asyncio: tools.build_async_tree
 class Tree {
  public:
   explicit Tree(const std::vector<AnyTask>& tasks) {
@@ -106,11 +107,11 @@ class Tree {
   struct Node {
     std::string label;
     std::vector<Node*> children;
-    bool awaited = false;  // or a frame: it stands under another node
+    bool awaited = false;  // it is below another node, because a task awaits it or because it is a frame
     bool is_root() const noexcept { return !awaited; }
   };
 
-  // The node of a task's innermost frame, under those of its outer ones.
+  // The node of a task's innermost frame. Makes those of all its frames, each below the one that awaits it.
   Node* innermost(const AnyFuture& task) {
     Node* node = tasks_[task];
     for (const StackEntry& entry : asyncio::stack_of(*as_task(task))) {
@@ -135,7 +136,7 @@ class Tree {
   std::unordered_map<AnyFuture, Node*> tasks_;
 };
 
-// The first cycle of a task that, over others, awaits itself: "A → B → A"; "" if there is none.
+// The first cycle of tasks that await one another, as "A → B → A"; "" if there is none.
 std::string find_cycle(const FutureCallGraph& graph, const std::string& path) {
   const TaskState* task = as_task(graph.future);
   const std::string here = (task ? task->get_name() : "Future") + (path.empty() ? "" : " → " + path);

@@ -1,4 +1,4 @@
-// Where a task is suspended. Upstream counterpart: Lib/asyncio/base_tasks.py.
+// The stack of a suspended task. Upstream counterpart: Lib/asyncio/base_tasks.py.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace asyncio {
 
-/// One suspended coroutine of a task, and the await in which it is. asyncio: graph.FrameCallGraphEntry
+/// A suspended coroutine of a task, and the location of its await. asyncio: graph.FrameCallGraphEntry
 struct StackEntry {
   std::string function;
   std::string file;

@@ -37,7 +37,7 @@ Coroutine<FileDescriptor> connect_sock(EventLoop& loop, SocketAddress address,
   co_return socket;
 }
 
-// The only one, or the one that all say, or an error that names them all.
+// Raises the first error if all have the same text, else an error that contains all texts.
 [[noreturn]] void raise_all(const std::vector<std::exception_ptr>& errors) {
   bool same = true;
   std::string texts;
@@ -64,7 +64,7 @@ bool family_is_off(const OSError& error) noexcept {
   return error.code().value() == EADDRNOTAVAIL || error.code().value() == EAFNOSUPPORT;
 }
 
-// A socket for every address whose family the machine has.
+// A socket for every address whose family the machine supports.
 std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addresses, const ServerOptions& options) {
   std::vector<FileDescriptor> sockets;
   for (const SocketAddress& address : without_duplicates(addresses)) {
@@ -184,7 +184,7 @@ void ServerState::listen_for(int fd) {
   loop().add_reader(fd, [self = shared_from_this(), fd] { self->accept_connection(fd); });
 }
 
-// As many as there are: each reader is called once in an iteration.
+// Accepts all connections that are waiting, because a reader is called only once in an iteration.
 // asyncio: selector_events.BaseSelectorEventLoop._accept_connection
 void ServerState::accept_connection(int fd) {
   for (int i = 0; i < backlog_ && !closed_; ++i) {
@@ -195,7 +195,7 @@ void ServerState::accept_connection(int fd) {
     }
     if (would_block() || errno == ECONNABORTED) return;
     if (!out_of_resources(errno)) throw_os_error(errno, "accept");
-    // The socket stays readable: without a pause the loop would turn in vain.
+    // The socket stays readable, so without a pause this would fail again in every iteration.
     loop().call_exception_handler({"socket.accept() out of system resource",
                                    std::make_exception_ptr(OSError(errno, std::generic_category(), "accept")),
                                    {},
@@ -226,7 +226,7 @@ void ServerState::close() {
   for (const FileDescriptor& socket : std::exchange(sockets_, {})) {
     if (anchor_->loop && !anchor_->loop->is_closed()) anchor_->loop->remove_reader(socket.get());
   }
-  // Its own file of a UNIX socket goes, but not one that another server put in its place.
+  // Removes the file of a UNIX socket, unless another server has replaced it.
   if (inode_ != 0 && inode_of(path_) == inode_) ::unlink(path_.c_str());
   serving_ = false;
   if (const AnyFuture serving = std::exchange(serving_forever_fut_, AnyFuture())) serving.cancel();

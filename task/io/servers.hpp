@@ -17,9 +17,10 @@
 
 namespace asyncio {
 
+/// Makes the protocol of a new connection.
 using ProtocolFactory = std::function<std::shared_ptr<Protocol>()>;
 
-/// A server, the object: owns the listening sockets, knows its connections. asyncio: base_events.Server
+/// The object behind a Server. It owns the listening sockets and lists its connections. asyncio: base_events.Server
 class ServerState final : public AbstractServer, public std::enable_shared_from_this<ServerState> {
  public:
   ServerState(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory, int backlog);
@@ -51,26 +52,26 @@ class ServerState final : public AbstractServer, public std::enable_shared_from_
   bool closed_ = false;
 };
 
-/// A reference to a server. Dropping it does not close. asyncio: base_events.Server
+/// A reference to a server. The server runs on without one. asyncio: base_events.Server
 class Server {
  public:
   explicit Server(std::shared_ptr<ServerState> state) noexcept : state_(std::move(state)) {}
-  /// The addresses it listens on; none after close(). asyncio: base_events.Server.sockets
+  /// The addresses on which it listens; none after close(). asyncio: base_events.Server.sockets
   std::vector<SocketAddress> sockets() const;
-  /// asyncio: base_events.Server.is_serving
+  /// Whether it accepts connections. asyncio: base_events.Server.is_serving
   bool is_serving() const noexcept { return state_->serving_; }
-  /// asyncio: base_events.Server.start_serving
+  /// Starts accepting. RuntimeError if it is closed. asyncio: base_events.Server.start_serving
   Coroutine<void> start_serving() const { return start_serving(state_); }
-  /// Accepts until it is cancelled, which closes the server. RuntimeError the second time or if it is closed.
-  /// asyncio: base_events.Server.serve_forever
+  /// Accepts connections until it is cancelled, then closes the server. RuntimeError if it is already being awaited, or
+  /// if the server is closed. asyncio: base_events.Server.serve_forever
   Coroutine<void> serve_forever() const { return serve_forever(state_); }
-  /// Accepts no more; the connections go on. asyncio: base_events.Server.close
+  /// Stops accepting; existing connections stay open. asyncio: base_events.Server.close
   void close() const { state_->close(); }
-  /// Until it is closed and its last connection, too. asyncio: base_events.Server.wait_closed
+  /// Waits until the server and all its connections are closed. asyncio: base_events.Server.wait_closed
   Coroutine<void> wait_closed() const { return wait_closed(state_); }
-  /// asyncio: base_events.Server.close_clients
+  /// Closes the transports of all connections. asyncio: base_events.Server.close_clients
   void close_clients() const;
-  /// asyncio: base_events.Server.abort_clients
+  /// The same, but discards their buffered data. asyncio: base_events.Server.abort_clients
   void abort_clients() const;
 
  private:
@@ -90,10 +91,11 @@ Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, Protoc
                                        ServerOptions options);
 FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
                                     const std::optional<SocketAddress>& remote);
-/// Starts the transport and waits until connection_made() was called. asyncio: base_events.BaseEventLoop._create_connection_transport
+/// Starts the transport and waits until connection_made() was called.
+/// asyncio: base_events.BaseEventLoop._create_connection_transport
 Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport);
 
-/// A new protocol and its transport T(loop, args…, protocol), once connection_made() was called.
+/// Makes a protocol and its transport T(loop, args…, protocol); returns both after connection_made() was called.
 template <class Interface, class T, class Factory, class... Args>
 Coroutine<Connected<Interface, Factory>> connect_transport(EventLoop& loop, Factory& factory, Args... args) {
   auto protocol = factory();

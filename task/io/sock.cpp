@@ -1,5 +1,5 @@
-// Sockets in coroutines: try, and wait only when the kernel says so. Upstream counterpart: the sock_ methods of
-// Lib/asyncio/selector_events.py.
+// Sockets in coroutines: each method makes the system call first and waits only if it would block. Upstream
+// counterpart: the sock_ methods of Lib/asyncio/selector_events.py.
 #include <fcntl.h>
 #include <sys/sendfile.h>
 
@@ -14,8 +14,9 @@ using selectors::EVENT_READ, selectors::EVENT_WRITE;
 
 namespace {
 
-// Held by the callback that waits for a descriptor: when that is dropped, because another one took its place or because
-// the descriptor was closed and its number reused, who waits is told.
+// The callback that waits for a descriptor. It is destroyed when another callback replaces it, or when the descriptor
+// was closed and its number reused. Its destructor then gives the waiting task an error, which would else wait for
+// ever.
 class SockWaiter {
  public:
   SockWaiter(Future<void> future, int fd) : future_(std::move(future)), fd_(fd) {}
@@ -43,7 +44,7 @@ static void check_socket(const EventLoop& loop, int fd) {
   }
 }
 
-// Until the descriptor is ready. The call is then tried again, so that nothing is lost when the task is cancelled now.
+// Waits until the descriptor is ready. The caller then repeats the system call, so that a cancellation loses no data.
 // asyncio: selector_events.BaseSelectorEventLoop._sock_read_done
 Coroutine<void> AbstractEventLoop::wait_until_ready(int fd, unsigned event) {
   World::of(self()).ensure_fd_no_transport(fd);

@@ -92,7 +92,8 @@ Coroutine<std::string> StreamReaderState::readexactly(Ref<StreamReaderState> sel
   co_return self->take(n);
 }
 
-// The end of the separator that ends first, searched from `offset` on, which moves to where to search next.
+// The end of the separator that ends first, searched from `offset` on. If there is none, `offset` becomes the position
+// from which to search next time.
 std::optional<std::size_t> StreamReaderState::find_end(const std::vector<std::string>& separators,
                                                        std::size_t& offset) const {
   std::optional<std::size_t> first_end;
@@ -147,7 +148,7 @@ Coroutine<std::optional<std::string>> StreamReader::anext(Ref<StreamReaderState>
 StreamReaderProtocol::StreamReaderProtocol(StreamReader reader, ClientConnected client_connected_cb)
     : reader_(std::move(reader)), client_connected_cb_(std::move(client_connected_cb)), closed_(reader_.get_loop()) {}
 
-// Nobody need ask what the connection died of.
+// Marks the error of the connection as retrieved, because a program need not call wait_closed().
 StreamReaderProtocol::~StreamReaderProtocol() {
   if (closed_.done() && !closed_.cancelled()) static_cast<void>(closed_.exception());
 }

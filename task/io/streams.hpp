@@ -14,10 +14,10 @@
 
 namespace asyncio {
 
-/// Bytes that a reader holds before it makes the transport pause, at twice as many.
+/// The default limit of a reader, in bytes. The transport pauses when the buffer holds more than twice as many.
 inline constexpr std::size_t DEFAULT_LIMIT = 64 * 1024;
 
-/// A stream's reading end, the object. asyncio: streams.StreamReader
+/// The object behind a StreamReader. asyncio: streams.StreamReader
 class StreamReaderState : public Counted {
  public:
   StreamReaderState(EventLoop& loop, std::size_t limit);
@@ -30,7 +30,7 @@ class StreamReaderState : public Counted {
   bool at_eof() const noexcept { return eof_ && size() == 0; }
   EventLoop& loop() const noexcept { return loop_; }
 
-  // Each keeps the reader while it runs.
+  // Static, so that the coroutine holds a reference to the reader while it runs.
   static Coroutine<std::string> read(Ref<StreamReaderState> self, std::ptrdiff_t n);
   static Coroutine<std::string> readline(Ref<StreamReaderState> self);
   static Coroutine<std::string> readexactly(Ref<StreamReaderState> self, std::size_t n);
@@ -49,7 +49,7 @@ class StreamReaderState : public Counted {
   EventLoop& loop_;
   const std::size_t limit_;
   std::string buffer_;
-  std::size_t start_ = 0;  // what was taken from the buffer
+  std::size_t start_ = 0;  // bytes at the start of the buffer that were already read
   std::optional<Future<void>> waiter_;
   std::exception_ptr exception_;
   std::shared_ptr<Transport> transport_;
@@ -57,44 +57,47 @@ class StreamReaderState : public Counted {
   bool paused_ = false;
 };
 
-/// A reference to the reading end of a stream. One coroutine reads at a time: RuntimeError for the second. What the
-/// connection died of is raised by all. asyncio: streams.StreamReader
+/// A reference to the reading end of a stream. Only one coroutine may wait for data at a time; RuntimeError for a
+/// second. If the connection was lost with an error, every read raises it. asyncio: streams.StreamReader
 class StreamReader {
  public:
-  /// ValueError for a limit of 0.
+  /// `limit` is the longest line or separated part, in bytes. ValueError if it is 0.
   explicit StreamReader(std::size_t limit = DEFAULT_LIMIT) : StreamReader(limit, get_event_loop()) {}
   StreamReader(std::size_t limit, EventLoop& loop) : state_(make_ref<StreamReaderState>(loop, limit)) {}
 
-  /// At most n bytes, at least one, "" at the end; n < 0: all until the end. asyncio: streams.StreamReader.read
+  /// Reads at least one byte and at most n; "" at the end. With n < 0, reads everything until the end.
+  /// asyncio: streams.StreamReader.read
   Coroutine<std::string> read(std::ptrdiff_t n = -1) const { return StreamReaderState::read(state_, n); }
-  /// With its newline; without one at the end; "" after it. ValueError for a line above the limit.
+  /// Reads a line with its newline. The last line may have none; "" at the end. ValueError if it exceeds the limit.
   /// asyncio: streams.StreamReader.readline
   Coroutine<std::string> readline() const { return StreamReaderState::readline(state_); }
-  /// IncompleteReadError if the stream ends before. asyncio: streams.StreamReader.readexactly
+  /// Reads n bytes. IncompleteReadError if the stream ends before. asyncio: streams.StreamReader.readexactly
   Coroutine<std::string> readexactly(std::size_t n) const { return StreamReaderState::readexactly(state_, n); }
-  /// With the separator, of several the one that ends first. IncompleteReadError at the end; LimitOverrunError, and
-  /// nothing is taken, when it would be longer than the limit. asyncio: streams.StreamReader.readuntil
+  /// Reads up to and including the separator; of several, the one that ends first. IncompleteReadError if the stream
+  /// ends before. LimitOverrunError, and nothing is read, if the part before the separator exceeds the limit.
+  /// ValueError for an empty separator. asyncio: streams.StreamReader.readuntil
   Coroutine<std::string> readuntil(std::string separator = "\n") const {
     return readuntil(std::vector<std::string>(1, std::move(separator)));
   }
   Coroutine<std::string> readuntil(std::vector<std::string> separators) const {
     return StreamReaderState::readuntil(state_, std::move(separators));
   }
-  /// A line, or nullopt at the end: `while (auto line = co_await reader.anext())`. asyncio: streams.StreamReader.__anext__
+  /// Reads a line; nullopt at the end: `while (auto line = co_await reader.anext())`.
+  /// asyncio: streams.StreamReader.__anext__
   Coroutine<std::optional<std::string>> anext() const { return anext(state_); }
-  /// The end was reached and all was read. asyncio: streams.StreamReader.at_eof
+  /// Whether the stream has ended and everything was read. asyncio: streams.StreamReader.at_eof
   bool at_eof() const noexcept { return state_->at_eof(); }
 
-  // For who feeds it: a protocol.
-  /// asyncio: streams.StreamReader.feed_data
+  // For the protocol that feeds the reader.
+  /// Appends received bytes. RuntimeError after feed_eof(). asyncio: streams.StreamReader.feed_data
   void feed_data(std::string_view data) const { state_->feed_data(data); }
-  /// asyncio: streams.StreamReader.feed_eof
+  /// The stream has ended. asyncio: streams.StreamReader.feed_eof
   void feed_eof() const { state_->feed_eof(); }
-  /// asyncio: streams.StreamReader.set_exception
+  /// From now on every read raises the exception. asyncio: streams.StreamReader.set_exception
   void set_exception(std::exception_ptr exception) const { state_->set_exception(std::move(exception)); }
-  /// asyncio: streams.StreamReader.exception
+  /// The exception that was set, or null. asyncio: streams.StreamReader.exception
   std::exception_ptr exception() const { return state_->exception(); }
-  /// asyncio: streams.StreamReader.set_transport
+  /// The transport to pause when the buffer is full. asyncio: streams.StreamReader.set_transport
   void set_transport(std::shared_ptr<Transport> transport) const { state_->set_transport(std::move(transport)); }
   EventLoop& get_loop() const noexcept { return state_->loop(); }
 
@@ -106,10 +109,10 @@ class StreamReader {
 
 class StreamWriter;
 
-/// Starts what serves a client; null if there is nothing to wait for.
+/// Called for each new client. Returns the task that serves the client, or null.
 using ClientConnected = std::function<AnyFuture(StreamReader, StreamWriter)>;
 
-/// Between a transport and a StreamReader; lets drain() wait. asyncio: streams.StreamReaderProtocol
+/// Passes what a transport receives to a StreamReader, and lets drain() wait. asyncio: streams.StreamReaderProtocol
 class StreamReaderProtocol : public Protocol, public std::enable_shared_from_this<StreamReaderProtocol> {
  public:
   explicit StreamReaderProtocol(StreamReader reader, ClientConnected client_connected_cb = nullptr);
@@ -123,9 +126,9 @@ class StreamReaderProtocol : public Protocol, public std::enable_shared_from_thi
   /// asyncio: streams.FlowControlMixin.resume_writing
   void resume_writing() override;
 
-  /// asyncio: streams.FlowControlMixin._drain_helper
+  /// Waits while writing is paused. OSError if the connection is lost. asyncio: streams.FlowControlMixin._drain_helper
   Coroutine<void> drain_helper();
-  /// asyncio: streams.StreamReaderProtocol._get_close_waiter
+  /// Done when the connection is lost. asyncio: streams.StreamReaderProtocol._get_close_waiter
   Future<void> get_close_waiter() const { return closed_; }
 
  private:
@@ -137,28 +140,31 @@ class StreamReaderProtocol : public Protocol, public std::enable_shared_from_thi
   bool connection_lost_ = false;
 };
 
-/// A reference to the writing end of a stream; the last one of an unclosed stream closes it. asyncio: streams.StreamWriter
+/// A reference to the writing end of a stream. When the last reference is gone, the stream is closed.
+/// asyncio: streams.StreamWriter
 class StreamWriter {
  public:
   StreamWriter(std::shared_ptr<Transport> transport, std::shared_ptr<StreamReaderProtocol> protocol,
                std::optional<StreamReader> reader);
 
-  /// Never blocks: await drain() now and then. asyncio: streams.StreamWriter.write
+  /// Sends or buffers the bytes; never blocks. Await drain() afterwards, to limit the buffer. RuntimeError after
+  /// write_eof(). asyncio: streams.StreamWriter.write
   void write(std::string_view data) const { transport()->write(data); }
   /// asyncio: streams.StreamWriter.writelines
   void writelines(const std::vector<std::string>& data) const { transport()->writelines(data); }
-  /// asyncio: streams.StreamWriter.write_eof
+  /// Closes the sending direction once the buffer is empty. asyncio: streams.StreamWriter.write_eof
   void write_eof() const { transport()->write_eof(); }
   /// asyncio: streams.StreamWriter.can_write_eof
   bool can_write_eof() const { return transport()->can_write_eof(); }
-  /// Waits while the buffer is above its high-water mark. Raises what the connection died of.
-  /// asyncio: streams.StreamWriter.drain
+  /// If the buffer is above its high-water mark, waits until it is down to the low-water mark. Raises the error with
+  /// which the connection was lost; OSError if it was lost without one. asyncio: streams.StreamWriter.drain
   Coroutine<void> drain() const { return drain(state_); }
-  /// asyncio: streams.StreamWriter.close
+  /// Sends what is buffered, then closes the stream. asyncio: streams.StreamWriter.close
   void close() const { transport()->close(); }
   /// asyncio: streams.StreamWriter.is_closing
   bool is_closing() const { return transport()->is_closing(); }
-  /// Raises what the connection died of. asyncio: streams.StreamWriter.wait_closed
+  /// Waits until the connection is closed. Raises the error with which it was lost.
+  /// asyncio: streams.StreamWriter.wait_closed
   Coroutine<void> wait_closed() const { return wait_closed(state_); }
   /// asyncio: streams.StreamWriter.get_extra_info
   std::optional<SocketAddress> get_extra_info(std::string_view name) const { return transport()->get_extra_info(name); }
@@ -180,14 +186,14 @@ class StreamWriter {
   Ref<State> state_;
 };
 
-/// Options of open_connection.
+/// Options of open_connection: the reader's limit in bytes, and those of ConnectionOptions.
 struct StreamOptions {
   std::size_t limit = DEFAULT_LIMIT;
   std::optional<SocketAddress> local_addr{};
   int sock = -1;
 };
 
-/// Options of start_server.
+/// Options of start_server: the readers' limit in bytes, and those of ServerOptions.
 struct StreamServerOptions {
   std::size_t limit = DEFAULT_LIMIT;
   int backlog = 100;
@@ -196,10 +202,11 @@ struct StreamServerOptions {
   int sock = -1;
 };
 
+/// Connects to a server and returns the two ends of the stream. Errors as create_connection.
 /// asyncio: streams.open_connection
 Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port,
                                                                  StreamOptions options = {});
-/// asyncio: streams.open_unix_connection
+/// The same to a UNIX socket. asyncio: streams.open_unix_connection
 Coroutine<std::pair<StreamReader, StreamWriter>> open_unix_connection(std::string path, StreamOptions options = {});
 
 Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
@@ -207,13 +214,13 @@ Coroutine<Server> start_stream_server(ClientConnected client_connected, std::str
 Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
                                            StreamServerOptions options);
 
-/// The coroutine of a client holds the callable, which the server may have forgotten meanwhile.
+/// The coroutine of a client holds the callable, because it may outlive the server.
 template <class F>
 Coroutine<void> serve_client_(std::shared_ptr<F> callback, StreamReader reader, StreamWriter writer) {
   co_await (*callback)(reader, writer);
 }
 
-/// A callable (StreamReader, StreamWriter) that returns a Coroutine or nothing.
+/// Wraps a callable (StreamReader, StreamWriter) that returns a Coroutine, which becomes a task, or nothing.
 template <class F> ClientConnected client_connected(F f) {
   return [callback = std::make_shared<F>(std::move(f))](StreamReader reader, StreamWriter writer) -> AnyFuture {
     if constexpr (std::is_void_v<std::invoke_result_t<F&, StreamReader, StreamWriter>>) {
@@ -225,13 +232,13 @@ template <class F> ClientConnected client_connected(F f) {
   };
 }
 
-/// Calls client_connected_cb(reader, writer) for every connection; the coroutine that it returns runs as a task.
-/// asyncio: streams.start_server
+/// Calls client_connected_cb(reader, writer) for every connection and runs the coroutine that it returns as a task.
+/// Errors as create_server. asyncio: streams.start_server
 template <class F>
 Coroutine<Server> start_server(F client_connected_cb, std::string host, int port, StreamServerOptions options = {}) {
   return start_stream_server(client_connected(std::move(client_connected_cb)), std::move(host), port, options);
 }
-/// asyncio: streams.start_unix_server
+/// The same on a UNIX socket. asyncio: streams.start_unix_server
 template <class F>
 Coroutine<Server> start_unix_server(F client_connected_cb, std::string path, StreamServerOptions options = {}) {
   return start_unix_stream_server(client_connected(std::move(client_connected_cb)), std::move(path), options);

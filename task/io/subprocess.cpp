@@ -14,7 +14,7 @@
 
 namespace asyncio {
 
-/// A child, the object. asyncio: base_subprocess.BaseSubprocessTransport
+/// The object behind a Process. asyncio: base_subprocess.BaseSubprocessTransport
 class ProcessState : public std::enable_shared_from_this<ProcessState> {
  public:
   explicit ProcessState(pid_t child) : pid(child) {}
@@ -24,7 +24,7 @@ class ProcessState : public std::enable_shared_from_this<ProcessState> {
 
   void watch(EventLoop& loop);
   void process_exited(int status);
-  /// Kills the child if it still runs.
+  /// Kills and reaps the child if it still runs.
   void end() noexcept;
   void pipe_connected(const Future<void>& closed);
 
@@ -38,12 +38,12 @@ class ProcessState : public std::enable_shared_from_this<ProcessState> {
   void try_finish();
 
   FileDescriptor pidfd_;
-  int open_ = 1;  // itself, and its pipes
+  int open_ = 1;  // how many of the process and its pipes have not ended
 };
 
 namespace {
 
-// The attributes and file actions of a child that is to be.
+// The attributes and file actions of a child that will be started.
 class Spawn {
  public:
   Spawn() {
@@ -63,7 +63,7 @@ class Spawn {
     posix_spawnattr_destroy(&attributes_);
   }
 
-  // What becomes the child's descriptor `number`. Returns our end, if it is a pipe.
+  // Sets what becomes the child's descriptor `number`. Returns our end if it is a pipe.
   FileDescriptor redirect(int number, std::optional<int> target) {
     if (!target) return FileDescriptor();
     int from = *target;
@@ -79,9 +79,9 @@ class Spawn {
       from = check_call(::open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
       kept_.emplace_back(from);
     } else if (from == STDOUT) {
-      from = STDOUT_FILENO;  // the child's
+      from = STDOUT_FILENO;  // that of the child
     } else if (from <= STDERR_FILENO && from != number) {
-      from = check_call(::fcntl(from, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "dup");  // before it is replaced
+      from = check_call(::fcntl(from, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "dup");  // because dup2() may replace it
       kept_.emplace_back(from);
     }
     posix_spawn_file_actions_adddup2(&actions_, from, number);
@@ -106,13 +106,13 @@ class Spawn {
  private:
   posix_spawnattr_t attributes_;
   posix_spawn_file_actions_t actions_;
-  std::vector<FileDescriptor> kept_;  // the child's ends, until it has them
+  std::vector<FileDescriptor> kept_;  // the child's ends, open here until it has started
 };
 
 int returncode_of(int status) noexcept { return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status); }
 
 int wait_blocking(pid_t pid) noexcept {
-  int status = W_EXITCODE(255, 0);  // if somebody else has reaped it: upstream's number
+  int status = W_EXITCODE(255, 0);  // if it was reaped elsewhere: upstream's number
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {}
   return status;
 }
@@ -140,7 +140,7 @@ Coroutine<void> feed_stdin(StreamWriter writer, std::string input) {
   try {
     writer.write(input);
     co_await writer.drain();
-  } catch (const OSError&) {  // the child wants no more
+  } catch (const OSError&) {  // the child has closed its stdin
   }
   writer.close();
 }
@@ -162,7 +162,7 @@ void ProcessState::end() noexcept {
 // asyncio: unix_events.PidfdChildWatcher.add_child_handler
 void ProcessState::watch(EventLoop& loop) {
   const std::shared_ptr<ProcessState> self(shared_from_this().get(), [state = shared_from_this()](ProcessState*) {
-    state->end();  // the loop that waited for it is closed
+    state->end();  // the loop was closed before the child had ended
   });
   pidfd_ = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (pidfd_) {

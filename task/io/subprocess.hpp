@@ -16,21 +16,23 @@
 
 namespace asyncio {
 
-/// What a child's stdin, stdout or stderr is: a pipe to us, the same as its stdout, /dev/null. asyncio: subprocess.PIPE
+/// What a child's stdin, stdout or stderr can be: a pipe to us; for stderr, the child's stdout; /dev/null.
+/// asyncio: subprocess.PIPE
 inline constexpr int PIPE = -1, STDOUT = -2, DEVNULL = -3;
 
-/// Options of create_subprocess_exec. The three may also be descriptors of ours; by default they are our own three.
+/// Options of create_subprocess_exec. stdin_, stdout_ and stderr_ may be the constants above or open descriptors; by
+/// default the child inherits ours.
 struct SubprocessOptions {
   std::optional<int> stdin_{}, stdout_{}, stderr_{};
   std::size_t limit = DEFAULT_LIMIT;  // of the StreamReaders
-  std::string_view cwd{};             // where it runs; default: where we do
-  char* const* env = nullptr;         // its environment, as execve(2) takes it; default: ours
+  std::string_view cwd{};             // its working directory; default: ours
+  char* const* env = nullptr;         // its environment, as for execve(2); default: ours
 };
 
 class ProcessState;
 
-/// A reference to a child. It is reaped by itself; when the loop closes before it has ended it is killed.
-/// asyncio: subprocess.Process
+/// A reference to a child process. The loop reaps the child when it ends. A child that still runs when the loop closes
+/// is killed. asyncio: subprocess.Process
 class Process {
  public:
   explicit Process(std::shared_ptr<ProcessState> state) noexcept : state_(std::move(state)) {}
@@ -38,22 +40,23 @@ class Process {
   pid_t pid() const noexcept;
   /// nullopt while it runs; -N if signal N killed it. asyncio: subprocess.Process.returncode
   std::optional<int> returncode() const noexcept;
-  /// Each of these three is RuntimeError if it is no PIPE.
+  /// The child's stdin. This and the next two raise RuntimeError unless the child was created with PIPE for it.
   StreamWriter stdin_() const;
   StreamReader stdout_() const;
   StreamReader stderr_() const;
-  /// Until it has ended and its pipes are closed: with much in a pipe that nobody reads that is never; see communicate().
-  /// asyncio: subprocess.Process.wait
+  /// Waits until the child has ended and its pipes are closed; returns the returncode. This never happens if a pipe is
+  /// full and is not read; use communicate() then. asyncio: subprocess.Process.wait
   Coroutine<int> wait() const { return wait(state_); }
-  /// Sends `input`, reads (stdout, stderr) until their ends, waits. asyncio: subprocess.Process.communicate
+  /// Sends `input`, reads stdout and stderr until they end, waits for the child and returns (stdout, stderr).
+  /// asyncio: subprocess.Process.communicate
   Coroutine<std::pair<std::string, std::string>> communicate(std::string input = {}) const {
     return communicate(state_, std::move(input));
   }
-  /// OSError ESRCH, upstream's ProcessLookupError, when it has ended. asyncio: subprocess.Process.send_signal
+  /// OSError with ESRCH (upstream: ProcessLookupError) if the child has ended. asyncio: subprocess.Process.send_signal
   void send_signal(int signum) const;
-  /// asyncio: subprocess.Process.terminate
+  /// Sends SIGTERM. asyncio: subprocess.Process.terminate
   void terminate() const;
-  /// asyncio: subprocess.Process.kill
+  /// Sends SIGKILL. asyncio: subprocess.Process.kill
   void kill() const;
 
  private:
@@ -64,10 +67,10 @@ class Process {
   std::shared_ptr<ProcessState> state_;
 };
 
-/// argv[0] is looked up in PATH. OSError if there is no such program; ValueError for an empty argv.
-/// asyncio: subprocess.create_subprocess_exec
+/// Starts a program, which is looked up in PATH by argv[0]. OSError if it cannot be started, ValueError if argv is
+/// empty. asyncio: subprocess.create_subprocess_exec
 Coroutine<Process> create_subprocess_exec(std::vector<std::string> argv, SubprocessOptions options = {});
-/// The same with /bin/sh -c command. asyncio: subprocess.create_subprocess_shell
+/// Runs the command with /bin/sh -c. asyncio: subprocess.create_subprocess_shell
 Coroutine<Process> create_subprocess_shell(std::string command, SubprocessOptions options = {});
 
 }  // namespace asyncio

@@ -1,4 +1,5 @@
-// Between the loop and other threads. Upstream counterpart: Lib/asyncio/threads.py, and the executors of base_events.py.
+// Calls from the loop into other threads, and back. Upstream counterpart: Lib/asyncio/threads.py, and the executors of
+// base_events.py.
 #pragma once
 
 #include <array>
@@ -16,8 +17,8 @@
 
 namespace asyncio {
 
-/// What comes back from a child process: a byte that tells which, then the value or the text of the exception.
-/// asyncio: process._ResultItem
+/// Converts a result to bytes and back, to send it from a child process. CallItem adds a first byte, which tells a
+/// value from the text of an exception. asyncio: process._ResultItem
 template <class T> struct Pickle {
   static constexpr bool possible = std::is_trivially_copyable_v<T>;
   static std::string dumps(const T& value) {
@@ -37,7 +38,7 @@ template <> struct Pickle<std::string> {
   static void loads(const std::string& bytes, std::optional<std::string>& value) { value = bytes; }
 };
 
-/// The call of f(args...), and what came of it. asyncio: thread._WorkItem
+/// The call of f(args...), and its result or exception. asyncio: thread._WorkItem
 template <class R, class F, class... Args> class CallItem final : public WorkItem {
  public:
   template <class... Values> explicit CallItem(Values&&... values)
@@ -49,7 +50,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
     } catch (...) {
       exception_ = caught_exception();
     }
-    call_.reset();  // what it captured ends in the thread that ran it
+    call_.reset();  // the captures are destroyed in the thread that ran the call
   }
   std::string run_to_bytes() noexcept override {
     try {
@@ -70,7 +71,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
   void set_exception(std::exception_ptr exception) noexcept override { exception_ = std::move(exception); }
   void finish() noexcept override { inbox_->add_announced(completion_); }
 
-  /// finish() will give the handle to the loop, which keeps it until then.
+  /// finish() will queue the handle in the loop. Until then the loop lists it.
   void announce(EventLoop& loop, Ref<PendingHandle> completion) {
     loop.inbox()->announce();
     loop.add_pending(*completion);
@@ -80,7 +81,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
 
   /// asyncio: futures._copy_future_state
   void copy_to(const Future<R>& future) {
-    // Emptied here: the item itself may end in the thread that ran it.
+    // Moved out in the loop's thread, because the item may be destroyed in the thread that ran it.
     const std::exception_ptr exception = std::exchange(exception_, nullptr);
     const Finally emptied([this] { result_.reset(); });
     if (future.cancelled()) return;
@@ -88,7 +89,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
       if (exception) std::rethrow_exception(exception);
       future.state()->check_settable("set_result");
       future.state()->template set_result<R>(*std::move(result_));
-    } catch (...) {  // its own, or that of the result's move constructor
+    } catch (...) {  // the call's exception, or that of the result's move constructor
       future.set_exception(caught_exception());
     }
   }
@@ -108,10 +109,10 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
   std::optional<Stored<R>> result_;
   std::exception_ptr exception_;
   std::shared_ptr<Inbox> inbox_;
-  HandleState* completion_ = nullptr;  // a reference of the loop's, which finish() gives back
+  HandleState* completion_ = nullptr;  // a reference that belongs to the loop; finish() returns it
 };
 
-/// The loop's end of a call in a thread: it waits in the loop's list until finish() or the loop's end.
+/// The handle that is queued when a call in a thread has returned. It is in the loop's list until finish() or close().
 class Completion : public PendingHandle {
   void end_with_loop() noexcept override {
     const Ref<HandleState> self = Ref<HandleState>::adopt(this);
@@ -142,8 +143,8 @@ template <class F, class... Args> auto AbstractEventLoop::run_in_executor(Execut
   return future;
 }
 
-/// f(args...) in a thread of the loop's own pool, with a copy of the current context. Awaiting it does not block the loop.
-/// asyncio: threads.to_thread
+/// Calls f(args...) in a thread of the loop's default executor, with a copy of the current context. Awaiting it does
+/// not block the loop. asyncio: threads.to_thread
 template <class F, class... Args> auto to_thread(F f, Args... args) -> Coroutine<std::invoke_result_t<F&, Args&...>> {
   auto call = [context = copy_context_for_thread(), f = std::move(f), ... args = std::move(args)]() mutable {
     return context.run([&] { return std::invoke(f, args...); });
@@ -151,8 +152,9 @@ template <class F, class... Args> auto to_thread(F f, Args... args) -> Coroutine
   co_return co_await get_running_loop().run_in_executor(nullptr, std::move(call));
 }
 
-/// From another thread: the coroutine runs as a task of the loop; its result, exception or CancelledError comes through the
-/// std::future, which breaks its promise if the loop closes first. asyncio: tasks.run_coroutine_threadsafe
+/// For other threads: runs the coroutine as a task of the loop. The std::future gets the result, the exception or a
+/// CancelledError; if the loop closes first, it gets a std::future_error (broken promise). The loop must exist until
+/// the task has started. RuntimeError if it is closed. asyncio: tasks.run_coroutine_threadsafe
 template <class T> std::future<T> run_coroutine_threadsafe(Coroutine<T> coroutine, EventLoop& loop) {
   std::promise<T> promise;
   std::future<T> result = promise.get_future();

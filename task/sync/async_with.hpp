@@ -1,4 +1,4 @@
-// `async with`. Upstream counterpart: the statement, as Python/compile.c spells it out.
+// `async with`. Upstream counterpart: the statement, as Python/compile.c compiles it.
 #pragma once
 
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace asyncio {
 
-/// The body with what aenter() gave, or the manager itself if it gave nothing; or without an argument.
+/// Calls the body with `value`, or without an argument if it takes none.
 template <class Body, class Value> auto call_body(Body& body, Value& value) {
   if constexpr (std::is_invocable_v<Body&, Value&>) {
     return body(value);
@@ -24,8 +24,9 @@ template <class Manager, class Body> using BodyResult = typename decltype(call_b
     std::declval<
         std::conditional_t<std::is_void_v<Entered<Manager>>, Manager, Stored<Entered<Manager>>>&>()))::value_type;
 
-/// co_await manager.aenter(), the body, manager.aexit(exception or null), which returns true to swallow the exception:
-/// the value is then R{}, else the body's. An lvalue manager is held by reference. asyncio: compile.c codegen_async_with
+/// Awaits manager.aenter(), then the body, then manager.aexit(exception or null). The body gets what aenter() returned,
+/// or the manager if that was void. If aexit() returns true, the exception is swallowed and R{} is returned instead of
+/// the body's value. An lvalue manager is held by reference. asyncio: compile.c codegen_async_with
 template <class Manager, class Body, class R = BodyResult<std::remove_reference_t<Manager>, Body>>
 Coroutine<R> async_with_(Manager manager, Body body) {
   std::exception_ptr exception;
@@ -57,6 +58,8 @@ Coroutine<R> async_with_(Manager manager, Body body) {
   }
 }
 
+/// The public form: `co_await async_with(manager, body)`; the body is a callable that returns a Coroutine. A manager
+/// that is an lvalue must outlive the await; an rvalue is moved in.
 template <class Manager, class Body> auto async_with(Manager&& manager, Body body) {
   return async_with_<Manager, Body>(std::forward<Manager>(manager), std::move(body));
 }

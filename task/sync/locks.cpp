@@ -75,7 +75,7 @@ Coroutine<bool> Condition::wait() {
     if (waiter.orphaned()) throw;
   }
   waiter.unlink();
-  // Whatever happens, it returns with the lock; a cancellation is raised when it has it.
+  // It always returns with the lock acquired. A cancellation while it waits for the lock is raised afterwards.
   for (bool acquired = false; !acquired;) {
     try {
       acquired = co_await acquire();
@@ -84,7 +84,7 @@ Coroutine<bool> Condition::wait() {
     }
   }
   if (!error) co_return true;
-  notify_waiters(1);  // the notification may have been for us: pass it on
+  notify_waiters(1);  // we may have been notified: pass the notification on
   std::rethrow_exception(error);
 }
 
@@ -125,7 +125,7 @@ Coroutine<bool> Semaphore::acquire() {
     if (waiter.orphaned()) throw;
   }
   waiter.unlink();
-  if (error && waiter.future.done() && !waiter.future.cancelled()) ++value_;  // it came too late: give the permit back
+  if (error && waiter.future.done() && !waiter.future.cancelled()) ++value_;  // woken before: give the permit back
   while (value_ > 0 && wake_up_next()) {}
   if (error) std::rethrow_exception(error);
   co_return true;
@@ -180,7 +180,7 @@ Coroutine<int> Barrier::wait_in_turn() {
   co_return index;
 }
 
-// Until the ones before have left. asyncio: locks.Barrier._block
+// Waits until the tasks of the previous round have left. asyncio: locks.Barrier._block
 Coroutine<void> Barrier::block() {
   co_await cond_.wait_for([&] { return state_ != State::draining && state_ != State::resetting; });
   if (state_ == State::broken) throw BrokenBarrierError("Barrier aborted");

@@ -9,20 +9,21 @@
 
 namespace asyncio {
 
-/// A place in the queue of a lock, event or queue, in the frame of the coroutine that waits there. It leaves the queue
-/// when the coroutine goes on, and when the frame is destroyed: removal costs the same wherever it stands.
+/// An entry in the list of waiting tasks of a lock, event or queue. It is a local variable of the coroutine that waits,
+/// and its destructor removes it from the list, in constant time.
 class Waiter : public Link {
  public:
   explicit Waiter(EventLoop& loop) : future(loop) {}
-  /// Cancelled, and what it waited at has let it go before, or was destroyed: there is nothing to put in order.
+  /// It was cancelled and is in no list any more: the lock or queue has already removed it, or was destroyed. There is
+  /// nothing to undo, and the coroutine must not use that object.
   bool orphaned() const noexcept { return !linked() && future.cancelled(); }
   const Future<void> future;
 };
 
-/// asyncio: mixins._LoopBoundMixin
+/// Base of objects that belong to one loop. asyncio: mixins._LoopBoundMixin
 class LoopBound {
  protected:
-  /// The loop of the first task that had to wait; RuntimeError in another loop.
+  /// The running loop. The first call binds the object to it; later calls in another loop raise RuntimeError.
   /// asyncio: mixins._LoopBoundMixin._get_loop
   EventLoop& get_loop();
 
@@ -30,7 +31,7 @@ class LoopBound {
   EventLoop* loop_ = nullptr;
 };
 
-/// What async_with needs of everything that is acquired and released. asyncio: locks._ContextManagerMixin
+/// Lets async_with acquire and release an object. asyncio: locks._ContextManagerMixin
 template <class Derived> class ContextManager {
  public:
   Coroutine<void> aenter() { co_await static_cast<Derived*>(this)->acquire(); }
@@ -40,14 +41,14 @@ template <class Derived> class ContextManager {
   }
 };
 
-/// One task at a time, first come first served. asyncio: locks.Lock
+/// A mutex for tasks, in the order in which they ask for it. It is not for threads. asyncio: locks.Lock
 class Lock : public ContextManager<Lock>, private LoopBound {
  public:
   /// asyncio: locks.Lock.locked
   bool locked() const noexcept { return locked_; }
-  /// Always true. asyncio: locks.Lock.acquire
+  /// Waits until it is unlocked, then locks it. Always returns true. asyncio: locks.Lock.acquire
   Coroutine<bool> acquire();
-  /// RuntimeError if it is not locked. asyncio: locks.Lock.release
+  /// Unlocks it and wakes the next task. RuntimeError if it is not locked. asyncio: locks.Lock.release
   void release();
 
  private:
@@ -57,16 +58,16 @@ class Lock : public ContextManager<Lock>, private LoopBound {
   bool locked_ = false;
 };
 
-/// A flag to wait for. asyncio: locks.Event
+/// A flag for which tasks can wait; not set at first. asyncio: locks.Event
 class Event : private LoopBound {
  public:
   /// asyncio: locks.Event.is_set
   bool is_set() const noexcept { return value_; }
-  /// Wakes all that wait. asyncio: locks.Event.set
+  /// Sets the flag and wakes all waiting tasks. asyncio: locks.Event.set
   void set();
-  /// asyncio: locks.Event.clear
+  /// Clears the flag. asyncio: locks.Event.clear
   void clear() noexcept { value_ = false; }
-  /// Always true. asyncio: locks.Event.wait
+  /// Waits until the flag is set. Always returns true. asyncio: locks.Event.wait
   Coroutine<bool> wait();
 
  private:
@@ -74,20 +75,22 @@ class Event : private LoopBound {
   bool value_ = false;
 };
 
-/// A lock, and a queue of tasks that wait for what it protects to change. asyncio: locks.Condition
+/// A lock, and a list of tasks that wait until the state which it protects changes. asyncio: locks.Condition
 class Condition : public ContextManager<Condition>, private LoopBound {
  public:
+  /// With its own lock.
   Condition() : lock_(own_.emplace()) {}
-  /// With a lock that is shared; it must outlive the condition.
+  /// With a shared lock, which must outlive the condition.
   explicit Condition(Lock& lock) : lock_(lock) {}
 
+  /// This and the next two are those of the lock.
   bool locked() const noexcept { return lock_.locked(); }
   Coroutine<bool> acquire() { return lock_.acquire(); }
   void release() { lock_.release(); }
-  /// Releases the lock until notified, then has it again, always true. RuntimeError if it is not locked.
-  /// asyncio: locks.Condition.wait
+  /// Releases the lock, waits until notified and acquires the lock again, also when it is cancelled. Always returns
+  /// true. RuntimeError if it is not locked. asyncio: locks.Condition.wait
   Coroutine<bool> wait();
-  /// Until predicate() is true. asyncio: locks.Condition.wait_for
+  /// Waits until predicate() is true, and returns its value. asyncio: locks.Condition.wait_for
   template <class Predicate> Coroutine<std::invoke_result_t<Predicate&>> wait_for(Predicate predicate) {
     auto result = predicate();
     while (!result) {
@@ -96,9 +99,9 @@ class Condition : public ContextManager<Condition>, private LoopBound {
     }
     co_return result;
   }
-  /// RuntimeError if it is not locked. asyncio: locks.Condition.notify
+  /// Wakes at most n waiting tasks. RuntimeError if it is not locked. asyncio: locks.Condition.notify
   void notify(std::size_t n = 1);
-  /// asyncio: locks.Condition.notify_all
+  /// Wakes all waiting tasks. RuntimeError if it is not locked. asyncio: locks.Condition.notify_all
   void notify_all() { notify(static_cast<std::size_t>(-1)); }
 
  private:
@@ -109,17 +112,17 @@ class Condition : public ContextManager<Condition>, private LoopBound {
   LinkedList<Waiter> waiters_;
 };
 
-/// A number of permits. asyncio: locks.Semaphore
+/// A number of permits, which tasks acquire and release. asyncio: locks.Semaphore
 class Semaphore : public ContextManager<Semaphore>, private LoopBound {
  public:
-  /// ValueError if the value is negative.
+  /// With `value` permits. ValueError if it is negative.
   explicit Semaphore(int value = 1);
   virtual ~Semaphore() = default;
-  /// Would acquire() wait? asyncio: locks.Semaphore.locked
+  /// Whether acquire() would have to wait. asyncio: locks.Semaphore.locked
   bool locked() const noexcept;
-  /// Always true. asyncio: locks.Semaphore.acquire
+  /// Waits for a permit and takes it. Always returns true. asyncio: locks.Semaphore.acquire
   Coroutine<bool> acquire();
-  /// asyncio: locks.Semaphore.release
+  /// Returns a permit and wakes the next task. asyncio: locks.Semaphore.release
   virtual void release();
 
  protected:
@@ -129,31 +132,37 @@ class Semaphore : public ContextManager<Semaphore>, private LoopBound {
   bool wake_up_next();
 
   LinkedList<Waiter> waiters_;
-  LinkedList<Waiter> woken_;  // have a permit, have not gone on yet: nobody may overtake them
+  LinkedList<Waiter> woken_;  // have a permit but have not resumed yet; no other task may overtake them
 };
 
-/// A semaphore whose release() is a ValueError once all permits are back. asyncio: locks.BoundedSemaphore
+/// A semaphore that never has more permits than at first. asyncio: locks.BoundedSemaphore
 class BoundedSemaphore : public Semaphore {
  public:
+  /// With `value` permits. ValueError if it is negative.
   explicit BoundedSemaphore(int value = 1) : Semaphore(value), bound_value_(value) {}
+  /// As Semaphore::release. ValueError if all permits were already returned.
   void release() override;
 
  private:
   int bound_value_;
 };
 
-/// Lets tasks go on when `parties` of them have come. asyncio: locks.Barrier
+/// Makes tasks wait until `parties` of them have arrived; then it can be used again. asyncio: locks.Barrier
 class Barrier {
  public:
-  /// ValueError unless parties is positive.
+  /// For `parties` tasks. ValueError if it is less than 1.
   explicit Barrier(int parties);
-  /// Returns this task's number, from 0 on. BrokenBarrierError after abort() or reset(). asyncio: locks.Barrier.wait
+  /// Waits until all tasks have arrived. Returns the order of arrival of this task, from 0 to parties - 1.
+  /// BrokenBarrierError if the barrier is broken, or is reset meanwhile. asyncio: locks.Barrier.wait
   Coroutine<int> wait();
-  /// Those that wait get a BrokenBarrierError; then it is as new. asyncio: locks.Barrier.reset
+  /// The waiting tasks get a BrokenBarrierError; then the barrier is empty again, also if it was broken.
+  /// asyncio: locks.Barrier.reset
   Coroutine<void> reset();
-  /// Broken for good. asyncio: locks.Barrier.abort
+  /// Breaks the barrier: the waiting tasks, and later calls of wait(), get a BrokenBarrierError until reset().
+  /// asyncio: locks.Barrier.abort
   Coroutine<void> abort();
   int parties() const noexcept { return parties_; }
+  /// How many tasks wait now.
   int n_waiting() const noexcept { return state_ == State::filling ? count_ : 0; }
   bool broken() const noexcept { return state_ == State::broken; }
 

@@ -10,45 +10,47 @@
 
 namespace asyncio {
 
-/// asyncio: queues.QueueEmpty
+/// get_nowait() on an empty queue. asyncio: queues.QueueEmpty
 struct QueueEmpty : Error {
   QueueEmpty() : Error("the queue is empty") {}
 };
-/// asyncio: queues.QueueFull
+/// put_nowait() on a full queue. asyncio: queues.QueueFull
 struct QueueFull : Error {
   QueueFull() : Error("the queue is full") {}
 };
-/// asyncio: queues.QueueShutDown
+/// put(), or get() when it is empty, on a queue after shutdown(). asyncio: queues.QueueShutDown
 struct QueueShutDown : Error {
   QueueShutDown() : Error("the queue was shut down") {}
 };
 
-/// A queue, but for the type of its items.
+/// A queue without the type of its items.
 class QueueBase : private LoopBound {
  public:
   virtual ~QueueBase() = default;
-  /// asyncio: queues.Queue.qsize
+  /// The number of items. asyncio: queues.Queue.qsize
   virtual std::size_t qsize() const noexcept = 0;
+  /// The limit of items; 0: none.
   std::size_t maxsize() const noexcept { return maxsize_; }
   /// asyncio: queues.Queue.empty
   bool empty() const noexcept { return qsize() == 0; }
-  /// asyncio: queues.Queue.full
+  /// False if there is no limit. asyncio: queues.Queue.full
   bool full() const noexcept { return maxsize_ > 0 && qsize() >= maxsize_; }
-  /// One item that get() gave has been dealt with. ValueError if all have. asyncio: queues.Queue.task_done
+  /// An item from get() has been processed. ValueError if it is called more often than items were put.
+  /// asyncio: queues.Queue.task_done
   void task_done();
-  /// Waits until all items have been dealt with. asyncio: queues.Queue.join
+  /// Waits until task_done() was called for every item. asyncio: queues.Queue.join
   Coroutine<void> join();
-  /// From now on put() is QueueShutDown, get() too once the queue is empty; `immediate` empties it.
-  /// asyncio: queues.Queue.shutdown
+  /// From now on put() raises QueueShutDown, and so does get() once the queue is empty. With `immediate` the queue is
+  /// emptied at once. asyncio: queues.Queue.shutdown
   void shutdown(bool immediate = false);
 
  protected:
   explicit QueueBase(std::size_t maxsize) : maxsize_(maxsize) { finished_.set(); }
   virtual void discard() = 0;
-  /// QueueShutDown.
+  /// The running loop. QueueShutDown after shutdown().
   EventLoop& loop_to_wait_in();
-  /// In the handler of an interrupted wait. True: the waiter had been woken, and it is the next one's turn; false also
-  /// when the queue is gone.
+  /// Called when a wait was interrupted. Returns true if the waiter had already been woken, so that the next one must
+  /// be woken instead. Returns false also if the queue was destroyed.
   static bool give_up(Waiter& waiter) noexcept;
   static void wakeup_next(LinkedList<Waiter>& waiters);
   void item_put();
@@ -62,12 +64,13 @@ class QueueBase : private LoopBound {
   Event finished_;
 };
 
-/// First in, first out. maxsize 0: no limit. asyncio: queues.Queue
+/// First in, first out. It is for the tasks of one loop, not for threads. asyncio: queues.Queue
 template <class T> class Queue : public QueueBase {
  public:
+  /// For at most `maxsize` items; 0: no limit.
   explicit Queue(std::size_t maxsize = 0) : QueueBase(maxsize) {}
   std::size_t qsize() const noexcept override { return queue_.size(); }
-  /// Waits while the queue is full. QueueShutDown. asyncio: queues.Queue.put
+  /// Waits while the queue is full, then adds the item. Raises QueueShutDown. asyncio: queues.Queue.put
   Coroutine<void> put(T item) {
     while (full()) {
       Waiter putter(loop_to_wait_in());
@@ -81,14 +84,14 @@ template <class T> class Queue : public QueueBase {
     }
     put_nowait(std::move(item));
   }
-  /// QueueFull, QueueShutDown. asyncio: queues.Queue.put_nowait
+  /// Adds the item. Raises QueueFull, QueueShutDown. asyncio: queues.Queue.put_nowait
   void put_nowait(T item) {
     if (is_shutdown_) throw QueueShutDown();
     if (full()) throw QueueFull();
     put_item(std::move(item));
     item_put();
   }
-  /// Waits while the queue is empty. QueueShutDown. asyncio: queues.Queue.get
+  /// Waits while the queue is empty, then removes an item. Raises QueueShutDown. asyncio: queues.Queue.get
   Coroutine<T> get() {
     while (empty()) {
       Waiter getter(loop_to_wait_in());
@@ -102,7 +105,7 @@ template <class T> class Queue : public QueueBase {
     }
     co_return get_nowait();
   }
-  /// QueueEmpty, QueueShutDown. asyncio: queues.Queue.get_nowait
+  /// Removes an item. Raises QueueEmpty, QueueShutDown. asyncio: queues.Queue.get_nowait
   T get_nowait() {
     if (empty() && is_shutdown_) throw QueueShutDown();
     if (empty()) throw QueueEmpty();
@@ -125,9 +128,10 @@ template <class T> class Queue : public QueueBase {
   std::deque<T> queue_;
 };
 
-/// The smallest first, by <. asyncio: queues.PriorityQueue
+/// The smallest item first, compared with <. asyncio: queues.PriorityQueue
 template <class T> class PriorityQueue final : public Queue<T> {
  public:
+  /// PriorityQueue(maxsize), as Queue.
   using Queue<T>::Queue;
 
  private:
@@ -138,6 +142,7 @@ template <class T> class PriorityQueue final : public Queue<T> {
 /// Last in, first out. asyncio: queues.LifoQueue
 template <class T> class LifoQueue final : public Queue<T> {
  public:
+  /// LifoQueue(maxsize), as Queue.
   using Queue<T>::Queue;
 
  private:

@@ -43,7 +43,7 @@ Coroutine<bool> TaskGroup::aexit(std::exception_ptr exception) {
     try {
       co_await *on_completed_fut_;
     } catch (const CancelledError&) {
-      // Cancelled while it waits: the children are, too, once; a second cancellation is not to hurry them.
+      // Cancelled while it waits: cancels the children, but only once, so that their clean-up is not disturbed.
       if (!aborting_) {
         propagate_cancellation_error = std::current_exception();
         abort();
@@ -53,7 +53,7 @@ Coroutine<bool> TaskGroup::aexit(std::exception_ptr exception) {
   }
 
   if (base_error_) std::rethrow_exception(base_error_);
-  // The cancellation that the group itself asked for ends here, unless there were others.
+  // The group itself has cancelled the parent task. That cancellation ends here, unless there were others.
   if (parent_cancel_requested_ && parent_task_.uncancel() == 0) propagate_cancellation_error = nullptr;
   if (propagate_cancellation_error && errors_.empty()) std::rethrow_exception(propagate_cancellation_error);
   if (failed) errors_.push_back(exception);

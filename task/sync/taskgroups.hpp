@@ -10,16 +10,16 @@
 
 namespace asyncio {
 
-/// The body of async_with starts tasks; the group waits for them all. When one of them, or the body, fails, the others
-/// are cancelled, and an ExceptionGroup of all errors comes out; a KeyboardInterrupt or SystemExit comes out bare.
-/// asyncio: taskgroups.TaskGroup
+/// The body of async_with starts tasks, and async_with waits for all of them. If one of them or the body fails, the
+/// others are cancelled, and an ExceptionGroup of all errors is raised. A KeyboardInterrupt or SystemExit is raised by
+/// itself. asyncio: taskgroups.TaskGroup
 class TaskGroup {
  public:
   TaskGroup() = default;
-  TaskGroup(TaskGroup&& other) noexcept { static_cast<void>(other); }  // before it is entered there is nothing to move
+  TaskGroup(TaskGroup&& other) noexcept { static_cast<void>(other); }  // only before it is entered, so it is empty
   ~TaskGroup();
 
-  /// RuntimeError before the group is entered, when it is finished, and when it is shutting down.
+  /// Starts a task in the group. RuntimeError before the group is entered, and when it is finished or shutting down.
   /// asyncio: taskgroups.TaskGroup.create_task
   template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {}) {
     check_open();
@@ -31,9 +31,9 @@ class TaskGroup {
     return create_task(call_and_keep_(std::move(f)), options);
   }
 
-  /// asyncio: taskgroups.TaskGroup.__aenter__
+  /// RuntimeError if it was already entered, or outside a task. asyncio: taskgroups.TaskGroup.__aenter__
   Coroutine<void> aenter();
-  /// asyncio: taskgroups.TaskGroup.__aexit__
+  /// Waits for the tasks and raises their errors. asyncio: taskgroups.TaskGroup.__aexit__
   Coroutine<bool> aexit(std::exception_ptr exception);
 
  private:

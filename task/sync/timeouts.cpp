@@ -33,7 +33,7 @@ Coroutine<bool> Timeout::aexit(std::exception_ptr exception) {
   if (state_ == State::entered) state_ = State::exited;
   if (state_ == State::expiring) {
     state_ = State::expired;
-    // Only if nobody else has asked for a cancellation meanwhile is it ours to handle.
+    // Only if there was no other cancellation meanwhile, this CancelledError is due to the timeout.
     if (task_.uncancel() <= cancelling_ && holds<CancelledError>(exception)) throw TimeoutError();
   }
   co_return false;

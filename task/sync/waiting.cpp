@@ -2,7 +2,7 @@
 
 namespace asyncio {
 
-// A gather may wait for a gather: as deep as Python's recursion limit allows.
+// A gather may wait for a gather; this limits the depth as Python's recursion limit does.
 bool GatheringState::cancel(std::string message) {
   static constinit thread_local int depth = 0;
   constexpr int RECURSION_LIMIT = 1000;
@@ -46,7 +46,7 @@ void GatheringState::done_callback(const AnyFuture& child) {
   if (!return_exceptions_ && failed) return set_exception(child.state()->outcome());
   if (nfinished_ < children_.size()) return;
   try {
-    // A cancellation is passed on even when exceptions are to stand among the results.
+    // A cancellation is raised even if return_exceptions is set.
     cancel_requested_ ? set_exception(children_.back().state()->make_cancelled_error()) : set_results();
   } catch (...) {  // the move or copy of a result
     set_exception(caught_exception());
@@ -54,7 +54,7 @@ void GatheringState::done_callback(const AnyFuture& child) {
   children_.clear();
 }
 
-// What the callbacks of wait() share: one may run when the coroutine is gone already.
+// What the callbacks of wait() share. It is counted, because a callback may run after the coroutine was destroyed.
 struct Waiting : Counted {
   explicit Waiting(EventLoop& loop) : waiter(loop) {}
   void release() {
@@ -112,7 +112,7 @@ void CompletionState::start(const std::vector<AnyFuture>& futures, std::optional
 
 // asyncio: tasks._AsCompletedIterator._handle_completion
 void CompletionState::handle_completion(const AnyFuture& future) {
-  if (todo_.erase(future) == 0) return;  // the timeout was first
+  if (todo_.erase(future) == 0) return;  // the timeout came first
   done_.put_nowait(future);
   if (todo_.empty()) timeout_handle_.cancel();
 }

@@ -19,17 +19,17 @@
 
 namespace asyncio {
 
-/// What return_exceptions makes of a result of type T.
+/// A result of type T, or the exception that stands for it with return_exceptions.
 template <class T> using Outcome = std::variant<Stored<T>, std::exception_ptr>;
 /// The type of the result of a Coroutine, Future, Task or callable.
 template <class A> using ResultOf = typename decltype(ensure_future(std::declval<A>()))::value_type;
 
 /// Options of gather.
 struct GatherOptions {
-  bool return_exceptions = false;  // exceptions stand among the results, instead of the first one being raised
+  bool return_exceptions = false;  // put exceptions among the results, instead of raising the first one
 };
 
-/// What gather returns, the object: cancel() cancels the children, whose ends then end it.
+/// The object behind the future that gather returns. cancel() cancels the children; when they are done, so is this.
 /// asyncio: tasks._GatheringFuture
 class GatheringState : public FutureState {
  public:
@@ -50,7 +50,7 @@ class GatheringState : public FutureState {
   std::size_t nfinished_ = 0;
   bool return_exceptions_;
   bool cancel_requested_ = false;
-  bool cancelling_ = false;  // in cancel() now
+  bool cancelling_ = false;  // cancel() is running
 };
 
 /// How a child's result stands among the others: as it is, or as an Outcome.
@@ -77,7 +77,7 @@ template <bool Outcomes, class T> auto results_of(const std::vector<Future<T>>& 
   return results;
 }
 
-/// With the children and the results as their types are: Typed is a tuple or a vector of futures.
+/// A GatheringState that knows the types of the children and results. Typed is a tuple or a vector of futures.
 template <bool Outcomes, class Typed> class GatheringOf final
     : public WithResult<decltype(results_of<Outcomes>(std::declval<Typed>())), GatheringState> {
  public:
@@ -93,7 +93,8 @@ template <bool Outcomes, class Typed> class GatheringOf final
   std::optional<Typed> typed_;
 };
 
-/// A task for a coroutine or callable, which nobody else will know of; a future or task as it is.
+/// Returns a future or task unchanged; wraps a coroutine or callable in a task. The program has no reference to that
+/// task, so nothing is reported if it is pending when the loop closes.
 template <class A> auto child_future(A&& awaitable) {
   static_assert(
       requires { ensure_future(std::forward<A>(awaitable)); },
@@ -124,8 +125,9 @@ template <bool Outcomes, class A> auto gather_vector(bool return_exceptions, std
   return gather_children<Outcomes>(return_exceptions, std::move(children), std::move(typed));
 }
 
-/// Runs them concurrently; the result has theirs in the order given: Future<std::tuple<…>>, of a vector
-/// Future<std::vector<…>>. The first exception is raised at once, and the others go on. asyncio: tasks.gather
+/// Runs the awaitables concurrently. Returns a Future<std::tuple<…>> of their results in the order given, or for a
+/// vector a Future<std::vector<…>>. The first exception is raised at once; the other awaitables run on. ValueError for
+/// futures of different loops. asyncio: tasks.gather
 template <class... A> auto gather(A&&... awaitables) {  // braces: from left to right
   return gather_tuple<false>(false, std::tuple{child_future(std::forward<A>(awaitables))...});
 }
@@ -138,7 +140,7 @@ template <class A> auto gather(GatherOptions options, std::vector<A> awaitables)
   return gather_vector<true>(options.return_exceptions, std::move(awaitables));
 }
 
-/// When wait() returns. asyncio: tasks.FIRST_COMPLETED
+/// Which event lets wait() return. asyncio: tasks.FIRST_COMPLETED
 enum ReturnWhen { FIRST_COMPLETED, FIRST_EXCEPTION, ALL_COMPLETED };
 
 /// Options of wait and as_completed.
@@ -147,13 +149,13 @@ struct WaitOptions {
   ReturnWhen return_when = ALL_COMPLETED;
 };
 
-/// What wait returns, each in the order given.
+/// What wait returns, each vector in the order given.
 template <class F> struct WaitResult { std::vector<F> done, pending; };
 
 Coroutine<void> wait_until(std::vector<AnyFuture> futures, WaitOptions options);
 
-/// Waits until some or all are done, or the time is over; raises nothing of theirs and cancels nothing. ValueError if
-/// there are none. F is Future, Task, AnyFuture or AnyTask. asyncio: tasks.wait
+/// Waits until some or all futures are done, or the timeout has passed. It does not raise their exceptions and cancels
+/// none of them. ValueError if the vector is empty. F is Future, Task, AnyFuture or AnyTask. asyncio: tasks.wait
 template <std::convertible_to<AnyFuture> F>
 Coroutine<WaitResult<F>> wait(std::vector<F> futures, WaitOptions options = {}) {
   std::vector<F> unique;
@@ -174,8 +176,8 @@ Coroutine<WaitResult<F>> wait(std::initializer_list<F> futures, WaitOptions opti
 
 Coroutine<void> cancel_and_wait(AnyFuture future);
 
-/// Awaits with a limit of time; what is not done in time is cancelled, and awaited, then TimeoutError. nullopt: no
-/// limit. asyncio: tasks.wait_for
+/// Awaits with a time limit. If it passes, cancels the awaitable, waits until that has ended and raises TimeoutError.
+/// nullopt: no limit. asyncio: tasks.wait_for
 template <class A> Coroutine<ResultOf<A>> wait_for(A awaitable, std::optional<Delay> timeout) {
   if (timeout && timeout->seconds() <= 0) {
     const auto future = ensure_future(std::move(awaitable));
@@ -192,7 +194,7 @@ template <CoroutineFunction F> auto wait_for(F f, std::optional<Delay> timeout) 
   return wait_for(call_and_keep_(std::move(f)), timeout);
 }
 
-/// Ends `outer` as `done` ended, or with what the copy of the result throws.
+/// Gives `outer` the result or exception of `done`, or the exception that copying the result throws.
 template <class T> void copy_outcome(const Future<T>& done, const Future<T>& outer) {
   try {
     if constexpr (std::is_void_v<T>) {
@@ -206,7 +208,8 @@ template <class T> void copy_outcome(const Future<T>& done, const Future<T>& out
   }
 }
 
-/// The result of the awaitable, whose cancellation does not reach it. asyncio: tasks.shield
+/// A future with the result of the awaitable. Cancelling that future does not cancel the awaitable.
+/// asyncio: tasks.shield
 template <class A> Future<ResultOf<A>> shield(A&& awaitable) {
   using T = ResultOf<A>;
   const Future<T> inner = ensure_future(std::forward<A>(awaitable));
@@ -225,11 +228,12 @@ template <class A> Future<ResultOf<A>> shield(A&& awaitable) {
   return outer;
 }
 
-/// What as_completed waits for; the coroutines that it gives share it.
+/// The futures for which as_completed waits; shared by the coroutines that it yields.
 class CompletionState : public Counted {
  public:
   void start(const std::vector<AnyFuture>& futures, std::optional<Delay> timeout);
-  /// The next one that is done. TimeoutError. asyncio: tasks._AsCompletedIterator._wait_for_one
+  /// The next future that is done. TimeoutError if the timeout passes first.
+  /// asyncio: tasks._AsCompletedIterator._wait_for_one
   Coroutine<AnyFuture> wait_for_one();
   std::size_t size() const noexcept { return size_; }
 
@@ -276,8 +280,8 @@ template <class T> class AsCompleted {
   std::size_t left_;
 };
 
-/// Coroutines, as many as awaitables, that return their results in the order of completion. With a timeout those that
-/// come too late raise TimeoutError. asyncio: tasks.as_completed
+/// A range of as many coroutines as there are awaitables. Each returns the next result, in the order of completion.
+/// After the timeout the remaining ones raise TimeoutError. asyncio: tasks.as_completed
 template <class A> AsCompleted<ResultOf<A>> as_completed(std::vector<A> awaitables, WaitOptions options = {}) {
   std::vector<AnyFuture> futures;
   for (A& awaitable : awaitables) futures.push_back(ensure_future(std::move(awaitable)));
