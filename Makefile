@@ -48,7 +48,7 @@ CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -
 all: $(LIB) examples  ## the library and all example programs
 
 help:  ## this list
-	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*  ## ' '/^[a-z0-9-]+:.*  ## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST)) $(ROOM_RULES)
 
 # Of a make that was told how many jobs to run, the one below is told, too.
 demo:  ## builds and runs the tour: needs a C++20 compiler and make, nothing else
@@ -259,5 +259,9 @@ endef
 
 clean:  ## removes build/
 	rm -rf build
+
+# Targets that belong to one folder stand there.
+ROOM_RULES := $(wildcard examples/*/rules.mk tests/*/rules.mk)
+include $(ROOM_RULES)
 
 -include $(wildcard $(foreach depth,* */* */*/* */*/*/*,$(BUILD)/$(depth)/*.d))
