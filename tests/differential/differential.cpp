@@ -1,6 +1,8 @@
 // Runs random programs on CPython's asyncio and here, and compares the traces.
 //   differential run PYTHON N SEED [KNOB=VALUE …]   compares; the knobs are in README.md
 //   differential trace PYTHON FILE                  one program, both traces side by side
+//   differential traces PYTHON                      the program in the standard input: its trace here, "%", CPython's.
+//                                                   PYTHON may be "-": only here
 //   differential golden PYTHON N SEED POOL FILE     programs that cover what N programs cover, and those of the file;
 //                                                   with CPython's traces, for tests/test_differential.cpp
 //   differential show SEED INDEX [KNOB=VALUE …]     one of the programs of run
@@ -197,6 +199,16 @@ int trace_of(const std::string& path, const std::string& python) {
   return here != there;
 }
 
+int traces_of(std::istream& input, const std::string& python) {
+  std::ostringstream text;
+  text << input.rdbuf();
+  std::cout << trace(text.str()) << "\n" << std::flush;
+  if (python == "-") return 0;
+  Twin twin(python);
+  std::cout << "%\n" << twin.trace(text.str()) << "\n";
+  return 0;
+}
+
 // Each ends with a line "%".
 std::vector<std::string> programs_of(const std::string& path) {
   std::ifstream file(path);
@@ -249,6 +261,7 @@ int main(int argc, char** argv) {
       return run({std::stoul(argv[3]), std::stoul(argv[4]), argv[2], knobs_of(argc, argv, 5)});
     }
     if (mode == "trace" && argc > 3) return trace_of(argv[3], argv[2]);
+    if (mode == "traces" && argc > 2) return traces_of(std::cin, argv[2]);
     if (mode == "golden" && argc > 6) {
       std::vector<std::string> programs = choose_golden(std::stoul(argv[3]), std::stoul(argv[4]), std::stoul(argv[5]));
       for (std::string& program : programs_of(argv[6])) programs.push_back(std::move(program));

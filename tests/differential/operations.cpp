@@ -644,12 +644,97 @@ Operation lookup(const std::unordered_map<std::string, Operation>& table, const 
   return found->second;
 }
 
+// How many words an operation needs, with the name of the object or of what is assigned, and which of them are
+// whole numbers or seconds.
+struct Operands {
+  std::size_t words;
+  std::vector<std::size_t> integers{}, reals{};
+};
+const std::unordered_map<std::string, Operands> OPERANDS = {
+    {"drop", {1}},
+    {"run", {1}},
+    {"call_soon_threadsafe", {1}},
+    {"handler", {1}},
+    {"burst", {1, {0}}},
+    {"add_reader", {2, {0}}},
+    {"add_writer", {2, {0}}},
+    {"remove_reader", {1, {0}}},
+    {"remove_writer", {1, {0}}},
+    {"ready", {3, {0}, {2}}},
+    {"=Task", {2}},
+    {"=shield", {2}},
+    {"=call_soon", {2}},
+    {"=call_later", {3, {}, {1}}},
+    {"=call_at", {3, {}, {1}}},
+    {"=Semaphore", {1, {1}}},
+    {"=BoundedSemaphore", {2, {1}}},
+    {"=Barrier", {1, {1}}},
+    {"=Queue", {1, {1}}},
+    {"=PriorityQueue", {1, {1}}},
+    {"=LifoQueue", {1, {1}}},
+    {"=ContextVar", {1, {1}}},
+    {".set_result", {2, {1}}},
+    {".set_exception", {2}},
+    {".add_done_callback", {2}},
+    {".remove_done_callback", {2}},
+    {".set_name", {2}},
+    {".reschedule", {2, {}, {1}}},
+    {".create_task", {3}},
+    {".notify", {2, {1}}},
+    {".put_nowait", {2, {1}}},
+    {".assign", {2, {1}}},
+    {".run", {2}},
+    {"await sleep", {1, {1}, {0}}},
+    {"await wait_for", {2, {}, {1}}},
+    {"await .wait_for", {2}},
+    {"await .put", {2, {1}}},
+    {"timeout", {2, {}, {1}}},
+    {"timeout_at", {2, {}, {1}}},
+    {"group", {1}},
+    {"with", {1}},
+    {"return", {1, {0}}},
+    {"raise", {1}},
+};
+
+template <class Parse> bool is_whole(const std::string& word, Parse parse) {
+  try {
+    std::size_t used = 0;
+    parse(word, &used);
+    return used == word.size();
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+bool is_integer(const std::string& word) {
+  return is_whole(word, [](const std::string& text, std::size_t* used) { return std::stoi(text, used); });
+}
+bool is_real(const std::string& word) {
+  return word == "none" ||
+         is_whole(word, [](const std::string& text, std::size_t* used) { return std::stod(text, used); });
+}
+
+void check_operands(const Op& op) {
+  const std::string name = (op.kind == Op::Kind::await ? "await " : "") + op.name;
+  const auto found = OPERANDS.find(name);
+  if (found == OPERANDS.end()) return;
+  const auto& [count, integers, reals] = found->second;
+  if (op.words.size() < count) throw senseless(op.line, name + " needs more words");
+  for (std::size_t i = 0; i < op.words.size(); ++i) {
+    const std::string& word = op.words[i];
+    const bool whole = std::count(integers.begin(), integers.end(), i) != 0;
+    if (whole && !is_integer(word)) throw senseless(op.line, word + " is no whole number");
+    if (std::count(reals.begin(), reals.end(), i) && !is_real(word)) throw senseless(op.line, word + " is no number");
+  }
+}
+
 }  // namespace
 
 void validate(const std::vector<Op>& ops) {
   for (const Op& op : ops) {
-    if (op.kind == Op::Kind::sync) sync_operation(op.name);
-    if (op.kind == Op::Kind::await) await_operation(op.name);
+    const bool sync = op.kind == Op::Kind::sync, await = op.kind == Op::Kind::await;
+    if (sync && !SYNC.contains(op.name)) throw senseless(op.line, "there is no operation " + op.name);
+    if (await && !AWAIT.contains(op.name)) throw senseless(op.line, "nobody can await " + op.name);
+    check_operands(op);
     validate(op.body);
     validate(op.final);
     for (const Op& handler : op.handlers) validate(handler.body);

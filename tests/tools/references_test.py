@@ -19,7 +19,7 @@ class Declarations(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".hpp") as file:
             file.write(code)
             file.flush()
-            found = [name for comment, name in references.declarations(file.name) if "asyncio: " in comment]
+            found = [d.name for d in references.declarations(file.name) if "asyncio: " in d.comment]
         self.assertEqual(found, [name])
 
     def test_a_function(self):
