@@ -243,7 +243,8 @@ def trace(process, program):
 
 def side_by_side(difference):
     """The program, and both traces beside one another, in lines."""
-    program = [f"{number:4}  {line}" for number, line in enumerate(difference.program.splitlines(), 1)]
+    lines = enumerate(difference.program.splitlines(), 1)
+    program = [f"{number:4}  {line}" for number, line in lines if not line.startswith("#")]  # it names a defect
     left, right = difference.upstream.splitlines(), difference.ours.splitlines()
     if difference.why:
         right.append(f"({difference.why})")
