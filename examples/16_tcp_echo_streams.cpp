@@ -17,7 +17,6 @@ asyncio::Coroutine<> handle_echo(asyncio::StreamReader reader, asyncio::StreamWr
   }
   std::cout << "  server: the end of this client\n";
   writer.close();
-  co_await writer.wait_closed();
 }
 
 asyncio::Coroutine<> say(asyncio::StreamReader reader, asyncio::StreamWriter writer, std::string line) {

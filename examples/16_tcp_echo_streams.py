@@ -7,16 +7,18 @@ import program
 
 
 async def handle_echo(reader, writer):
-    while True:
-        line = await reader.readline()
-        if not line:
-            break  # the end: the client says no more
-        print(f"  server: received {line.decode()}", end="", flush=True)
-        writer.write(line)
-        await writer.drain()
-    print("  server: the end of this client")
+    try:
+        while True:
+            line = await reader.readline()
+            if not line:
+                break  # the end: the client says no more
+            print(f"  server: received {line.decode()}", end="", flush=True)
+            writer.write(line)
+            await writer.drain()
+        print("  server: the end of this client")
+    except asyncio.CancelledError:
+        pass  # the end of the server
     writer.close()
-    await writer.wait_closed()
 
 
 async def say(reader, writer, line):

@@ -18,6 +18,8 @@ async def echo(reader, writer):
             await writer.drain()
     except OSError:  # the client has gone without a word
         pass
+    except asyncio.CancelledError:  # the server ends
+        pass
     writer.close()
     say("Connection closed")
 

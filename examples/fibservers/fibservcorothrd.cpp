@@ -126,10 +126,11 @@ void work() {
 
 void serve_clients(const program::Arguments& arguments) {
   program::end_on_signals();
+  const int server = create_server(arguments.port(PORT), SOCK_NONBLOCK);
   asyncio::check_call(::pipe(pipe_ends), "pipe");
   for (int i = 0; i < 4; ++i) std::thread(work).detach();
   resume_answered();
-  accept_clients(create_server(arguments.port(PORT), SOCK_NONBLOCK));
+  accept_clients(server);
   for (;;) {
     const std::coroutine_handle<> resting = std::exchange(paused, nullptr);
     for (const auto& event : selector.select(resting ? std::optional(1.0) : std::nullopt))
