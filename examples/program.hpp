@@ -70,6 +70,8 @@ template <class Body> int run(int argc, char** argv, std::string usage, Body bod
   } catch (const std::exception& error) {
     std::cerr << "usage: " << name << usage << "\n" << name << ": error: " << error.what() << "\n";
     return 2;
+  } catch (...) {  // a KeyboardInterrupt of asyncio::run
+    return 130;    // as a shell says it
   }
 }
 
@@ -92,12 +94,14 @@ inline void end_on_signals() {
 inline void (*loop_handler)(int);
 
 inline void on_first_signal(int signum) {
+  const int saved_errno = errno;
   say_signal(signum);
   for (int second : {SIGINT, SIGTERM}) std::signal(second, SIG_DFL);
   std::signal(SIGALRM, [](int) { ::_exit(0); });
   const itimerval half_a_second{{}, {0, 500000}};
   ::setitimer(ITIMER_REAL, &half_a_second, nullptr);
   loop_handler(signum);
+  errno = saved_errno;
 }
 
 /// For programs on a loop: the first SIGINT or SIGTERM has the loop call stop(). Who is still busy half a second later is

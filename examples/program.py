@@ -51,6 +51,8 @@ def run(usage, body):
     except (ValueError, OSError, EOFError, RuntimeError) as error:
         print(f"{line}\n{name}: error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it
 
 
 def say_signal(signum):
