@@ -18,12 +18,13 @@ int main() {
     std::cout << "block: returns; late is due by now: " << (loop.time() > start + 0.5) << "\n";
   };
 
-  loop.call_later(0.3, ring, "third", 0.3);
-  loop.call_later(0.1, ring, "first", 0.1);
-  loop.call_later(0.2, ring, "second", 0.2);
+  // From one start, for time goes by from one call_later to the next.
+  loop.call_at(start + 0.3, ring, "third", 0.3);
+  loop.call_at(start + 0.1, ring, "first", 0.1);
+  loop.call_at(start + 0.2, ring, "second", 0.2);
   asyncio::TimerHandle handle = loop.call_later(0.3, ring, "never shown", 0.3);
   handle.cancel();
-  loop.call_later(0.4, block, 0.2);
+  loop.call_at(start + 0.4, block, 0.2);
   loop.call_at(start + 0.5, ring, "late", 0.5);
   loop.call_later(0.7, [&] { loop.stop(); });
   std::cout << std::boolalpha << "main: six timers, scheduled in any order; one more is cancelled\n";

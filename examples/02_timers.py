@@ -16,12 +16,13 @@ def main():
         time.sleep(seconds)
         print(f"block: returns; late is due by now: {str(loop.time() > start + 0.5).lower()}")
 
-    loop.call_later(0.3, ring, "third", 0.3)
-    loop.call_later(0.1, ring, "first", 0.1)
-    loop.call_later(0.2, ring, "second", 0.2)
+    # From one start, for time goes by from one call_later to the next.
+    loop.call_at(start + 0.3, ring, "third", 0.3)
+    loop.call_at(start + 0.1, ring, "first", 0.1)
+    loop.call_at(start + 0.2, ring, "second", 0.2)
     handle = loop.call_later(0.3, ring, "never shown", 0.3)
     handle.cancel()
-    loop.call_later(0.4, block, 0.2)
+    loop.call_at(start + 0.4, block, 0.2)
     loop.call_at(start + 0.5, ring, "late", 0.5)
     loop.call_later(0.7, loop.stop)
     print("main: six timers, scheduled in any order; one more is cancelled")
