@@ -145,9 +145,15 @@ inline asyncio::Coroutine<std::optional<Request>> read_request(Requests& request
   co_return request;
 }
 
-/// Who closes while the client still talks resets the connection, and the answer may be lost: let the client finish.
+/// Who closes while the client still talks resets the connection, and the answer may be lost: let the client finish, for
+/// a second.
 inline asyncio::Coroutine<> hear_out(asyncio::StreamReader reader) {
-  for (std::string data = "?"; !data.empty();) data = co_await reader.read(65536);
+  try {
+    co_await asyncio::async_with(asyncio::timeout(1), [&]() -> asyncio::Coroutine<> {
+      for (std::string data = "?"; !data.empty();) data = co_await reader.read(65536);
+    });
+  } catch (const asyncio::TimeoutError&) {  // he has had his time
+  }
 }
 
 template <class Respond> asyncio::Coroutine<> serve_client(Respond respond, asyncio::StreamReader reader,
@@ -169,7 +175,7 @@ template <class Respond> asyncio::Coroutine<> serve_client(Respond respond, asyn
       co_await asyncio::wait_for(writer.drain(), options.patience);
     }
     writer.write_eof();
-    co_await asyncio::wait_for(hear_out(reader), 1);
+    co_await hear_out(reader);
     writer.close();
     co_await asyncio::wait_for(writer.wait_closed(), options.patience);  // all is sent
   } catch (const asyncio::TimeoutError&) {

@@ -118,9 +118,14 @@ async def read_request(requests, reader):
 
 
 async def hear_out(reader):
-    """Who closes while the client still talks resets the connection, and the answer may be lost."""
-    while await reader.read(65536):
-        continue
+    """Who closes while the client still talks resets the connection, and the answer may be lost: let the client finish,
+    for a second."""
+    try:
+        async with asyncio.timeout(1):
+            while await reader.read(65536):
+                continue
+    except TimeoutError:
+        pass  # he has had his time
 
 
 async def serve_client(respond, reader, writer, type, patience):
@@ -140,7 +145,7 @@ async def serve_client(respond, reader, writer, type, patience):
             keep_alive = request and request.keep_alive
             await asyncio.wait_for(writer.drain(), patience)
         writer.write_eof()
-        await asyncio.wait_for(hear_out(reader), 1)
+        await hear_out(reader)
         writer.close()
         await asyncio.wait_for(writer.wait_closed(), patience)  # all is sent
     except asyncio.TimeoutError:
