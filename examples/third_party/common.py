@@ -1,0 +1,32 @@
+"""What the twins of this folder share: their arguments, names of errors that C++ prints too, and operations/s."""
+import sys
+import time
+
+PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+MODE = sys.argv[2] if len(sys.argv) > 2 else ""
+
+
+def name_of(error):
+    """The error's class; for one of the system's also its number, "OSError 111"."""
+    if isinstance(error, OSError) and error.errno:
+        return f"OSError {error.errno}"
+    return type(error).__name__
+
+
+async def error_of(awaitable):
+    """The name of the error with which it ends, or "none"."""
+    try:
+        await awaitable
+        return "none"
+    except Exception as error:
+        return name_of(error)
+
+
+class Stopwatch:
+    """Measures from its construction to report()."""
+
+    def __init__(self):
+        self.start = time.monotonic()
+
+    def report(self, what, operations):
+        print(f"{what}: {int(operations / (time.monotonic() - self.start))} operations/s", flush=True)

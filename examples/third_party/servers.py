@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""Starts a server on a free port of the loopback, with a directory of its own, waits until it answers, stops it, and
+leaves nothing. A program of root's starts it as nobody. By hand: servers.py redis, then Ctrl-C."""
+import ctypes
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+FOLDERS = os.environ.get("PATH", "").split(":") + ["/usr/sbin", "/sbin"]
+PR_SET_PDEATHSIG = 1
+
+
+class Missing(Exception):
+    """The server is not installed."""
+
+
+def find(name, *folders):
+    path = shutil.which(name, path=":".join([*folders, *FOLDERS]))
+    if path is None:
+        raise Missing(f"there is no {name} here (make third-party-deps)")
+    return path
+
+
+def free_port(kind=socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def die_with_parent():
+    """Even a test driver that is killed leaves no server behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Server:
+    """Derive, and say what to start and how to ask whether it answers. `with Redis() as server: server.port`."""
+
+    name = ""  # as servers.py and the table call it
+    patience = 15  # seconds until it must answer
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def prepare(self):
+        """Before the start: writes files into self.directory."""
+
+    def answers(self) -> bool:
+        """Whether it can be used; an OSError means no."""
+        socket.create_connection(("127.0.0.1", self.port), 1).close()
+        return True
+
+    @classmethod
+    def version(cls) -> str:
+        raise NotImplementedError
+
+    def __enter__(self):
+        for attempt in range(3):  # another program may have taken the port between our look and the server's
+            self.port = free_port()
+            self.directory = tempfile.mkdtemp(prefix=f"third-party-{self.name}-")
+            self.account = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
+            if os.getuid() != 0:
+                self.account = {}
+            self.give(self.directory)
+            try:
+                self.prepare()
+                self.start()
+                return self
+            except BaseException as error:
+                self.__exit__()
+                if not isinstance(error, TimeoutError) or attempt == 2:
+                    raise
+
+    def give(self, path):
+        """The server may read and write this file or directory."""
+        if self.account:
+            shutil.chown(path, "nobody", self.account["group"])
+
+    def write(self, name, text):
+        path = os.path.join(self.directory, name)
+        with open(path, "w") as file:
+            file.write(text)
+        self.give(path)
+        return path
+
+    def start(self):
+        self.log = os.path.join(self.directory, "log")
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True, preexec_fn=die_with_parent, **self.account)
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                if self.answers():
+                    return
+            except OSError:
+                pass
+            time.sleep(0.02)
+        raise TimeoutError(f"{self.name} does not answer: {open(self.log, errors='replace').read()[-2000:]}")
+
+    def signal(self, signum):
+        """To the server and its children."""
+        try:
+            os.killpg(self.process.pid, signum)
+        except ProcessLookupError:
+            pass
+
+    def kill(self):
+        """It ends at once, and its connections with it."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def pause(self):
+        """It keeps its connections, and answers nothing."""
+        self.signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.signal(signal.SIGCONT)
+
+    def __exit__(self, *_):
+        if getattr(self, "process", None) is not None:
+            self.go_on()
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
+            self.kill()
+            self.process = None
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def output(*command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    return done.stdout + done.stderr
+
+
+def number(text):
+    return re.search(r"\d+(\.\d+)+", text)[0]
+
+
+class Memcached(Server):
+    name = "memcached"
+
+    def command(self):
+        return [find("memcached"), "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-t", "1"]
+
+    @classmethod
+    def version(cls):
+        return number(output(find("memcached"), "-V"))
+
+
+class Redis(Server):
+    name = "redis"
+
+    def command(self):
+        return [find("redis-server"), "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+
+    def answers(self):
+        with socket.create_connection(("127.0.0.1", self.port), 1) as client:
+            client.sendall(b"PING\r\n")
+            return client.recv(100) == b"+PONG\r\n"
+
+    @classmethod
+    def version(cls):
+        return number(output(find("redis-server"), "--version"))
+
+
+SERVERS = {server.name: server for server in Server.__subclasses__()}
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1] not in SERVERS:
+        sys.exit(f"usage: servers.py {'|'.join(SERVERS)}")
+    with SERVERS[sys.argv[1]]() as running:
+        print(f"{running.name} {running.version()} on port {running.port}; Ctrl-C stops it", flush=True)
+        try:
+            running.process.wait()
+        except KeyboardInterrupt:
+            print()
