@@ -174,6 +174,34 @@ class Redis(Server):
         return number(output(find("redis-server"), "--version"))
 
 
+class Dnsmasq(Server):
+    """Knows one.test, two.test, every name under many.test, and big.test, whose answer is too long for UDP."""
+
+    name = "dnsmasq"
+
+    def prepare(self):
+        lines = ["host-record=one.test,10.0.0.1", "host-record=two.test,10.0.0.2", "address=/many.test/10.1.1.1",
+                 "local=/test/", *[f"host-record=big.test,10.2.0.{i}" for i in range(1, 61)]]
+        self.configuration = self.write("dnsmasq.conf", "\n".join(lines) + "\n")
+
+    def command(self):
+        return [find("dnsmasq"), "--keep-in-foreground", f"--conf-file={self.configuration}", f"--port={self.port}",
+                "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", "--cache-size=0",
+                f"--pid-file={self.directory}/pid", "--user="]
+
+    def answers(self):
+        question = b"\3one\4test\0\0\1\0\1"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(0.2)
+            client.connect(("127.0.0.1", self.port))
+            client.send(b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + question)
+            return client.recv(512)[:2] == b"\x12\x34"
+
+    @classmethod
+    def version(cls):
+        return number(output(find("dnsmasq"), "--version"))
+
+
 SERVERS = {server.name: server for server in Server.__subclasses__()}
 
 if __name__ == "__main__":
