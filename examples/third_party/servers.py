@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Starts a server on a free port of the loopback, with a directory of its own, waits until it answers, stops it, and
 leaves nothing. A program of root's starts it as nobody. By hand: servers.py redis, then Ctrl-C."""
+import atexit
 import ctypes
+import glob
 import os
 import pwd
 import re
@@ -38,6 +40,21 @@ def free_port(kind=socket.SOCK_STREAM):
 def die_with_parent():
     """Even a test driver that is killed leaves no server behind."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def descendants(pid):
+    """The process and all that it has started; none once it was waited for."""
+    parents = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as stat:
+                parents[int(entry)] = int(stat.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue  # it has just ended
+    family = [pid] if pid in parents else []
+    for member in family:
+        family += [child for child, parent in parents.items() if parent == member]
+    return family
 
 
 class Server:
@@ -107,11 +124,12 @@ class Server:
         raise TimeoutError(f"{self.name} does not answer: {open(self.log, errors='replace').read()[-2000:]}")
 
     def signal(self, signum):
-        """To the server and its children."""
-        try:
-            os.killpg(self.process.pid, signum)
-        except ProcessLookupError:
-            pass
+        """To the server and its children, which may be in groups of their own."""
+        for pid in descendants(self.process.pid):
+            try:
+                os.kill(pid, signum)
+            except ProcessLookupError:
+                pass
 
     def kill(self):
         """It ends at once, and its connections with it."""
@@ -200,6 +218,56 @@ class Dnsmasq(Server):
     @classmethod
     def version(cls):
         return number(output(find("dnsmasq"), "--version"))
+
+
+class Postgres(Server):
+    """The user postgres needs no password. The first one of a run makes the data directory, the others copy it."""
+
+    name = "postgres"
+    template = None
+
+    @staticmethod
+    def program(name):
+        return find(name, *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True))
+
+    def prepare(self):
+        if Postgres.template is None:
+            made = f"{self.directory}/template"
+            command = [self.program("initdb"), "-D", made, "-A", "trust", "-U", "postgres", "-E", "UTF8", "--no-locale", "--no-sync"]
+            done = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, **self.account)
+            if done.returncode:
+                raise RuntimeError(f"initdb: {done.stderr}")
+            Postgres.template = tempfile.mkdtemp(prefix="third-party-initdb-")
+            atexit.register(shutil.rmtree, Postgres.template, ignore_errors=True)
+            subprocess.run(["cp", "-a", made, Postgres.template], check=True)
+        subprocess.run(["cp", "-a", f"{Postgres.template}/template", f"{self.directory}/data"], check=True)
+
+    def command(self):
+        settings = ["fsync=off", "shared_buffers=8MB", "max_connections=20", "dynamic_shared_memory_type=mmap", "autovacuum=off",
+                    "listen_addresses=127.0.0.1", f"unix_socket_directories={self.directory}", "max_wal_senders=0",
+                    "max_logical_replication_workers=0"]
+        return [self.program("postgres"), "-D", f"{self.directory}/data", "-p", str(self.port)] + [
+            word for setting in settings for word in ("-c", setting)]
+
+    def answers(self):
+        return "accepting" in output(self.program("pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-t", "1").replace(
+            "rejecting", "")
+
+    def kill(self):
+        """Also its segment of System V memory, which nobody else would remove."""
+        segment = None
+        try:
+            with open(f"{self.directory}/data/postmaster.pid") as file:
+                segment = file.read().splitlines()[6].split()[1]
+        except (OSError, IndexError):
+            pass  # it has ended by itself, and removed both
+        super().kill()
+        if segment:
+            subprocess.run(["ipcrm", "-m", segment], capture_output=True)
+
+    @classmethod
+    def version(cls):
+        return number(output(cls.program("postgres"), "--version"))
 
 
 SERVERS = {server.name: server for server in Server.__subclasses__()}
