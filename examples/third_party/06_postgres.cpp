@@ -73,7 +73,8 @@ Coroutine<> show_terminated(Connection& connection, Connection& observer) {
   const auto terminator = asyncio::create_task(terminate_later(observer, pid));
   const std::string sqlstate = co_await sqlstate_of(connection.fetch(Query("SELECT pg_sleep(60)")));
   co_await terminator;
-  std::cout << "terminated: " << (sqlstate == "57P01" ? "yes" : sqlstate) << "; closed: " << connection.is_closed() << "\n";
+  std::cout << "terminated: " << (sqlstate == "57P01" ? "yes" : sqlstate) << "; closed: " << connection.is_closed()
+            << "\n";
 }
 
 Coroutine<> demonstrate(int port) {

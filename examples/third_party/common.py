@@ -1,15 +1,17 @@
 """What the twins of this folder share: their arguments, names of errors that C++ prints too, and operations/s."""
+import errno
 import sys
 import time
 
 PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 0
 MODE = sys.argv[2] if len(sys.argv) > 2 else ""
+UNNUMBERED = {ConnectionAbortedError: errno.ECONNABORTED, ConnectionResetError: errno.ECONNRESET}  # asyncio raises them bare
 
 
 def name_of(error):
     """The error's class; for one of the system's also its number, "OSError 111"."""
-    if isinstance(error, OSError) and error.errno:
-        return f"OSError {error.errno}"
+    if isinstance(error, OSError) and type(error).__module__ == "builtins":
+        return f"OSError {error.errno or UNNUMBERED.get(type(error), 0)}"
     return type(error).__name__
 
 

@@ -62,6 +62,7 @@ class Server:
 
     name = ""  # as servers.py and the table call it
     patience = 15  # seconds until it must answer
+    environment: dict[str, str] = {}  # what its clients need to know besides the port
 
     def command(self) -> list[str]:
         raise NotImplementedError
@@ -89,6 +90,7 @@ class Server:
             try:
                 self.prepare()
                 self.start()
+                os.environ.update(self.environment)
                 return self
             except BaseException as error:
                 self.__exit__()
@@ -270,13 +272,43 @@ class Postgres(Server):
         return number(output(cls.program("postgres"), "--version"))
 
 
+class OpenSSL(Server):
+    """Sends every line back, reversed, over TLS. CERTIFICATES is a directory with the certificate of the server "localhost",
+    its key, and the authority's certificate that it is signed with."""
+
+    name = "openssl"
+
+    def prepare(self):
+        def openssl(*words):
+            command = [find("openssl"), *words]
+            subprocess.run(command, cwd=self.directory, check=True, capture_output=True, **self.account)
+
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        openssl("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "2")
+        openssl("req", *key, "-keyout", "server.key", "-out", "request", "-subj", "/CN=localhost")
+        names = self.write("names", "subjectAltName=DNS:localhost\n")
+        openssl("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-extfile", names, "-out", "server.pem")
+        os.chmod(self.directory, 0o755)
+        self.environment = {"CERTIFICATES": self.directory}
+
+    def command(self):
+        return [find("openssl"), "s_server", "-accept", f"127.0.0.1:{self.port}", "-cert", "server.pem", "-key", "server.key",
+                "-rev", "-quiet"]
+
+    @classmethod
+    def version(cls):
+        return number(output(find("openssl"), "version"))
+
+
 SERVERS = {server.name: server for server in Server.__subclasses__()}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in SERVERS:
         sys.exit(f"usage: servers.py {'|'.join(SERVERS)}")
     with SERVERS[sys.argv[1]]() as running:
-        print(f"{running.name} {running.version()} on port {running.port}; Ctrl-C stops it", flush=True)
+        told = "".join(f" {name}={value}" for name, value in running.environment.items())
+        print(f"{running.name} {running.version()} on port {running.port}{told}; Ctrl-C stops it", flush=True)
         try:
             running.process.wait()
         except KeyboardInterrupt:
