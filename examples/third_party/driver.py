@@ -24,7 +24,7 @@ sys.path.insert(0, HERE)
 import servers  # noqa: E402
 
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable  # it has apt's packages
-LIMIT = 60  # seconds for any program
+LIMIT = 120  # seconds for any program
 
 
 def expect(condition, why=""):

@@ -30,8 +30,8 @@ third_party_built   := $(foreach name,$(PROGRAMS),$(if $(needs_$(name)),$(shell 
 third_party_skipped := $(foreach name,$(filter-out $(third_party_built),$(PROGRAMS)),$(name):$(subst $(empty) $(empty),+,$(needs_$(name))))
 endif
 
-third-party: $(addprefix $(BUILD)/examples/third_party/,$(third_party_built))  ## the loop among real libraries and servers: builds and tests examples/third_party
-	@python3 examples/third_party/driver.py $(BUILD) $(third_party_built) $(addprefix skipped:,$(third_party_skipped))
+third-party: $(addprefix $(BUILD)/examples/third_party/,$(third_party_built)) $(BUILD)/examples/http/server_async2  ## the loop among real libraries and servers: builds and tests examples/third_party
+	@BUILD=$(abspath $(BUILD)) python3 examples/third_party/driver.py $(BUILD) $(third_party_built) $(addprefix skipped:,$(third_party_skipped))
 
 # The headers of others are not held to our warnings.
 asked_of_pkg_config = $(if $(needs_$(basename $(@F))),$(shell pkg-config $(1) $(needs_$(basename $(@F)))))
