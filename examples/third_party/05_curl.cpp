@@ -116,13 +116,13 @@ Coroutine<> get_many(Multi& multi, int port, int count) {
 Coroutine<> measure(int port) {
   Multi multi;
   const common::Stopwatch one_by_one;
-  co_await get_many(multi, port, 2000);
-  one_by_one.report("GET", 2000);
+  co_await get_many(multi, port, 1000);
+  one_by_one.report("GET", 1000);
   const common::Stopwatch together;
   std::vector<Coroutine<>> clients;
-  for (int i = 0; i < 20; ++i) clients.push_back(get_many(multi, port, 200));
+  for (int i = 0; i < 20; ++i) clients.push_back(get_many(multi, port, 100));
   co_await asyncio::gather(std::move(clients));
-  together.report("GET on 20 connections", 4000);
+  together.report("GET on 20 connections", 2000);
 }
 
 Coroutine<> print_certificate(int port) {

@@ -99,11 +99,11 @@ async def measure(port):
 
     async with aiohttp.ClientSession() as session:
         one_by_one = common.Stopwatch()
-        await get_many(2000)
-        one_by_one.report("GET", 2000)
+        await get_many(1000)
+        one_by_one.report("GET", 1000)
         together = common.Stopwatch()
-        await asyncio.gather(*[get_many(200) for _ in range(20)])
-        together.report("GET on 20 connections", 4000)
+        await asyncio.gather(*[get_many(100) for _ in range(20)])
+        together.report("GET on 20 connections", 2000)
 
 
 asyncio.run(measure(common.PORT) if common.MODE == "bench" else demonstrate(common.PORT))

@@ -10,6 +10,8 @@ UNNUMBERED = {ConnectionAbortedError: errno.ECONNABORTED, ConnectionResetError: 
 
 def name_of(error):
     """The error's class; for one of the system's also its number, "OSError 111"."""
+    if isinstance(error, TimeoutError) and not error.errno:  # asyncio's; in Python the two are one class
+        return "TimeoutError"
     if isinstance(error, OSError) and type(error).__module__ == "builtins":
         return f"OSError {error.errno or UNNUMBERED.get(type(error), 0)}"
     return type(error).__name__
