@@ -23,7 +23,6 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, HERE)
 import servers  # noqa: E402
 
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable  # it has apt's packages
 LIMIT = 120  # seconds for any program
 
 
@@ -90,7 +89,7 @@ class Program:
     def __init__(self, build, name):
         self.name = name
         self.run = Run([f"{build}/examples/third_party/{name}"])
-        self.twin = Run([PYTHON, f"{HERE}/{name}.py"])
+        self.twin = Run([servers.PYTHON, f"{HERE}/{name}.py"])
         self.passed, self.failures = 0, []
         self.cells = []
         spec = importlib.util.spec_from_file_location(f"tests_{name}", f"{HERE}/tests/{name}.py")
@@ -155,7 +154,7 @@ def main():
         start = time.monotonic()
         if name.startswith("skipped:"):
             _, name, packages = name.split(":")
-            print(f"{name:13} skipped  pkg-config does not find {packages.replace('+', ', ')} (make third-party-deps)")
+            print(f"{name:13} skipped  {packages.replace('+', ', ')} is not here (make third-party-deps)")
             continue
         program = Program(build, name)
         try:

@@ -16,6 +16,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable  # it has apt's packages
 FOLDERS = os.environ.get("PATH", "").split(":") + ["/usr/sbin", "/sbin"]
 PR_SET_PDEATHSIG = 1
 
@@ -312,6 +313,22 @@ class HttpExample(Server):
     @classmethod
     def version(cls):
         return "(ours)"
+
+
+class WebSockets(Server):
+    """tests/websocket_server.py."""
+
+    name = "websockets"
+
+    def command(self):
+        return [PYTHON, f"{HERE}/tests/websocket_server.py", str(self.port)]
+
+    @classmethod
+    def version(cls):
+        told = output(PYTHON, "-c", "import websockets; print(websockets.__version__)")
+        if "ModuleNotFoundError" in told:
+            raise Missing("there is no Python module websockets here (make third-party-deps)")
+        return number(told)
 
 
 SERVERS = {server.name: server for server in Server.__subclasses__()}
