@@ -101,6 +101,9 @@ class Program:
             test(*args)
             self.passed += 1
             return True
+        except servers.Skipped as skipped:
+            self.cells.append(f"skipped {skipped}")
+            return False
         except Exception as error:
             told = str(error) if isinstance(error, AssertionError) else traceback.format_exc(limit=-4)
             self.failures.append(f"{what}: {told}")

@@ -25,6 +25,10 @@ class Missing(Exception):
     """The server is not installed."""
 
 
+class Skipped(Exception):
+    """A test cannot run here; says why."""
+
+
 def find(name, *folders):
     path = shutil.which(name, path=":".join([*folders, *FOLDERS]))
     if path is None:
@@ -83,7 +87,7 @@ class Server:
     def __enter__(self):
         for attempt in range(3):  # another program may have taken the port between our look and the server's
             self.port = free_port()
-            self.directory = tempfile.mkdtemp(prefix=f"third-party-{self.name}-")
+            self.directory = tempfile.mkdtemp(prefix="third-party-")
             self.account = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid, "extra_groups": []}
             if os.getuid() != 0:
                 self.account = {}
@@ -315,23 +319,38 @@ class HttpExample(Server):
         return "(ours)"
 
 
-class WebSockets(Server):
-    """tests/websocket_server.py."""
+class PythonServer(Server):
+    """A script of ours that uses a module of apt's."""
 
-    name = "websockets"
+    script = module = ""
 
     def command(self):
-        return [PYTHON, f"{HERE}/tests/websocket_server.py", str(self.port)]
+        return [PYTHON, f"{HERE}/tests/{self.script}", str(self.port)]
 
     @classmethod
     def version(cls):
-        told = output(PYTHON, "-c", "import websockets; print(websockets.__version__)")
+        told = output(PYTHON, "-c", f"import {cls.module} as module; print(module.__version__)")
         if "ModuleNotFoundError" in told:
-            raise Missing("there is no Python module websockets here (make third-party-deps)")
+            raise Missing(f"there is no Python module {cls.module} here (make third-party-deps)")
         return number(told)
 
 
-SERVERS = {server.name: server for server in Server.__subclasses__()}
+class WebSockets(PythonServer):
+    name, script, module = "websockets", "websocket_server.py", "websockets"
+
+
+class Mongo(PythonServer):
+    """Stands in for MongoDB, of which Debian has no package."""
+
+    name, script, module = "mongo_server.py, bson", "mongo_server.py", "pymongo"
+
+    @classmethod
+    def version(cls):
+        return number(output(PYTHON, "-c", "import pymongo; print(pymongo.version)"))
+
+
+SERVERS = {server.__name__.lower(): server for server in Server.__subclasses__() + PythonServer.__subclasses__()
+           if server is not PythonServer}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in SERVERS:
