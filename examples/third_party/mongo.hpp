@@ -100,7 +100,7 @@ class Client {
   asyncio::Coroutine<std::shared_ptr<const Document>> command(std::string json) {
     const Document request(json);
     Connection& connection = *connection_;
-    if (connection.lost) throw ConnectionError("not connected");
+    if (connection.writer.is_closing()) throw ConnectionError("not connected");
     const std::int32_t id = ++connection.last_id;
     const asyncio::Future<Answer> answer(asyncio::get_running_loop());
     connection.waiting.emplace(id, answer);
@@ -161,7 +161,6 @@ class Client {
     }
 
     void end(std::exception_ptr why) {
-      lost = true;
       writer.transport()->abort();
       for (const auto& [id, answer] : waiting) {
         if (!answer.done()) answer.set_exception(why);
@@ -172,7 +171,6 @@ class Client {
     asyncio::StreamWriter writer;
     std::unordered_map<std::int32_t, asyncio::Future<Answer>> waiting;
     std::int32_t last_id = 0;
-    bool lost = false;
   };
 
   const std::shared_ptr<Connection> connection_;

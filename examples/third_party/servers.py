@@ -349,6 +349,29 @@ class Mongo(PythonServer):
         return number(output(PYTHON, "-c", "import pymongo; print(pymongo.version)"))
 
 
+class H2StandIn(PythonServer):
+    """An HTTP/2 server that misbehaves."""
+
+    name, script, module = "h2_server.py, h2", "h2_server.py", "h2"
+
+
+class Nghttpd(Server):
+    """HTTP/2 without TLS: hello.txt, and large.bin of five million bytes."""
+
+    name = "nghttpd"
+
+    def prepare(self):
+        self.write("hello.txt", "hello\n")
+        self.write("large.bin", "x" * 5_000_000)
+
+    def command(self):
+        return [find("nghttpd"), "--no-tls", "--htdocs", self.directory, "--address", "127.0.0.1", str(self.port)]
+
+    @classmethod
+    def version(cls):
+        return number(output(find("nghttpd"), "--version"))
+
+
 SERVERS = {server.__name__.lower(): server for server in Server.__subclasses__() + PythonServer.__subclasses__()
            if server is not PythonServer}
 
