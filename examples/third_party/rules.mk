@@ -9,7 +9,7 @@ needs_09_websocket := libcrypto
 needs_10_tls       := libssl libcrypto
 needs_11_http2     := libnghttp2
 needs_12_web       := nlohmann_json sqlite3
-needs_13_glib      := glib-2.0
+needs_13_glib      := gio-2.0
 
 # wslay has no file for pkg-config.
 header_of_09_websocket := wslay/wslay.h
