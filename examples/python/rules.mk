@@ -1,0 +1,30 @@
+# CPython on this kernel. PYTHON=... names the interpreter; each has a module of its own in build/python/cpploop.
+PYTHON_BUILD   := build/python
+PYTHON_SOURCES := $(wildcard examples/python/src/*.cpp) loop/debug/instruments.cpp $(filter-out loop/alone.cpp,$(KERNEL_SOURCES))
+PYTHON_TESTS   := $(wildcard examples/python/tests/test_*.py)
+python_objects  = $(PYTHON_BUILD)/$(python_tag)/$(patsubst %.cpp,%.o,$(1))
+
+# Only for the targets of this folder: others need no Python.
+ifneq ($(filter python python-% upstream-tests,$(MAKECMDGOALS)),)
+python     := $(shell PYTHON='$(PYTHON)' examples/python/find_python)
+$(if $(python),,$(error make $(MAKECMDGOALS): no Python to build for))
+python_tag := $(shell $(python) -c 'import sys; print(sys.implementation.cache_tag + sys.abiflags)')$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
+python_inc := $(shell $(python) -c 'import sysconfig; print(sysconfig.get_path("include"))')
+python_ext := $(PYTHON_BUILD)/cpploop/_kernel$(shell $(python) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')
+endif
+
+.PHONY: python python-test python-bench upstream-tests
+
+python: $(python_ext)  ## CPython on this kernel: build/python/run script.py runs a Python program
+
+$(python_ext): $(foreach source,$(PYTHON_SOURCES),$(call python_objects,$(source))) $(wildcard examples/python/cpploop/*.py) examples/python/run
+	@mkdir -p $(@D)
+	@$(link) -shared $(filter %.o,$^) -o $@
+	@cp examples/python/cpploop/*.py $(@D) && cp examples/python/run $(PYTHON_BUILD) && echo '$(python)' >$(PYTHON_BUILD)/python
+
+$(PYTHON_BUILD)/$(python_tag)/%.o: %.cpp
+	@mkdir -p $(@D)
+	@echo '  $(compiler) $< ($(python_tag))'
+	@$(compile) -fPIC -fvisibility=hidden -isystem $(python_inc) -c $< -o $@
+
+-include $(foreach source,$(PYTHON_SOURCES),$(patsubst %.o,%.d,$(call python_objects,$(source))))
