@@ -41,14 +41,14 @@ class KernelSelector:
         pass  # it ends with the kernel's loop
 
 
-class _WriteEnd:
-    """The end of the self-pipe to which CPython's signal handler writes; upstream has a socket here."""
+class _PipeEnd:
+    """An end of the kernel's self-pipe, where upstream has a socket."""
 
-    def __init__(self, loop):
-        self._loop = loop
+    def __init__(self, fd):
+        self._fd = fd
 
     def fileno(self):
-        return self._loop._wakeup_fd()
+        return self._fd
 
 
 class OnKernel(_kernel.Loop):
@@ -103,16 +103,34 @@ class OnKernel(_kernel.Loop):
             self._use_selector(selector)
 
     def _make_self_pipe(self):
-        self._csock = _WriteEnd(self)
+        self._ssock, self._csock = map(_PipeEnd, self._self_pipe())
         self._internal_fds += 1
 
     def _close_self_pipe(self):
-        self._csock = None
+        self._ssock = self._csock = None
         self._internal_fds -= 1
 
     def _add_callback(self, handle):
         if not handle._cancelled:  # that of a signal: upstream's Handle, which the kernel does not know
             self.call_soon(_run_unless_cancelled, handle)
+
+    # ---- what upstream keeps in attributes, and the kernel for itself
+
+    @property
+    def _ready(self):
+        return self._queued(False)
+
+    @property
+    def _scheduled(self):
+        return self._queued(True)
+
+    @_ready.setter
+    def _ready(self, empty):
+        pass  # upstream's __init__ makes an empty queue
+
+    @_scheduled.setter
+    def _scheduled(self, empty):
+        pass
 
     # ---- reports of the kernel
 

@@ -84,7 +84,9 @@ template <class Base> class State final : public Base, public PythonHandle {
     return "<Handle>";
   }
 
-  bool is_scheduled() const noexcept { return this->scheduled_; }
+  bool waits(bool as_timer) const noexcept override {
+    return as_timer ? this->scheduled_ : !this->scheduled_ && !this->repeats_ && !this->running_;
+  }
 
  private:
   void callback() override {
@@ -162,7 +164,7 @@ PyObject* cancel(PyObject* self, PyObject*) {
 }
 
 PyObject* get_cancelled(PyObject* self, void*) { return PyBool_FromLong(state_of(self).cancelled()); }
-PyObject* get_scheduled(PyObject* self, void*) { return PyBool_FromLong(TimerState::of(self).is_scheduled()); }
+PyObject* get_scheduled(PyObject* self, void*) { return PyBool_FromLong(TimerState::of(self).waits(true)); }
 
 PyMethodDef methods[] = {{"cancel", cancel, METH_NOARGS, "The callback will not be called."}, {}};
 PyGetSetDef attributes[] = {{"_cancelled", get_cancelled, nullptr, nullptr, nullptr}, {}};

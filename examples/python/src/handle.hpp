@@ -14,6 +14,8 @@ class Loop;
 struct PythonHandle : asyncio::Link {
   PythonHandle(PyObject* owner, Loop& its_loop) noexcept : object(owner), loop(its_loop) {}
   virtual ~PythonHandle() = default;
+  /// Whether the kernel has it in the heap of timers, or else will call it once.
+  virtual bool waits(bool as_timer) const noexcept = 0;
 
   PyObject* const object;  // asyncio.Handle or asyncio.TimerHandle with this inside: lives as long as this
   Loop& loop;              // the object's _loop keeps it alive

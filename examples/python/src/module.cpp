@@ -208,7 +208,23 @@ PyObject* write_to_self(PyObject* self, PyObject*) {
   Py_RETURN_NONE;
 }
 
-PyObject* wakeup_fd(PyObject* self, PyObject*) { return PyLong_FromLong(loop_of(self).inbox()->write_end()); }
+PyObject* self_pipe(PyObject* self, PyObject*) {
+  const asyncio::Inbox& inbox = *loop_of(self).inbox();
+  return Py_BuildValue("(ii)", inbox.read_end(), inbox.write_end());
+}
+
+// The timers, or everything else that waits to run; readers and writers are neither. In the order of scheduling.
+PyObject* queued(PyObject* self, PyObject* timers) {
+  return guarded([&] {
+    Object handles = checked(PyList_New(0));
+    const auto& held = loop_of(self).held_handles();
+    for (const PythonHandle* handle = held.next(); handle; handle = held.next(handle)) {
+      if (!handle->waits(timers == Py_True)) continue;
+      if (PyList_Append(handles.get(), handle->object) < 0) throw_python();
+    }
+    return handles.release();
+  });
+}
 
 // ---- instruments
 
@@ -321,7 +337,8 @@ PyMethodDef methods[] = {
     {"time", time, METH_NOARGS, "The kernel's monotonic clock, in seconds."},
     {"_close_kernel", close_kernel, METH_NOARGS, "Drops every callback that is scheduled."},
     {"_write_to_self", write_to_self, METH_NOARGS, "Wakes the loop."},
-    {"_wakeup_fd", wakeup_fd, METH_NOARGS, "The end of the self-pipe that a signal's number is written to."},
+    {"_self_pipe", self_pipe, METH_NOARGS, "The descriptors of its ends, for reading and for writing."},
+    {"_queued", queued, METH_O, "With True the timers, else what is ready."},
     {"add_instrument", add_instrument, METH_O, "The object's methods are told what the loop does."},
     {"remove_instrument", remove_instrument, METH_O, "KeyError if it was not added."},
     {}};
