@@ -22,6 +22,16 @@ $(python_ext): $(foreach source,$(PYTHON_SOURCES),$(call python_objects,$(source
 	@$(link) -shared $(filter %.o,$^) -o $@
 	@cp examples/python/cpploop/*.py $(@D) && cp examples/python/run $(PYTHON_BUILD) && echo '$(python)' >$(PYTHON_BUILD)/python
 
+# MODULES='tasks locks' chooses some.
+upstream-tests: python  ## CPython's own tests of asyncio, on the stock loop and on this kernel
+	@PYTHON_BUILD=$(PYTHON_BUILD) $(python) examples/python/tests/upstream_tests.py $(MODULES)
+
+python-test: python  ## the tests of that module, real programs among them
+	@PYTHONPATH=$(PYTHON_BUILD) $(python) -W error -m unittest discover -s examples/python/tests -t examples/python/tests
+
+python-bench: python  ## what a callback costs on it, on the stock loop and on uvloop
+	@PYTHONPATH=$(PYTHON_BUILD) $(python) examples/python/bench.py
+
 $(PYTHON_BUILD)/$(python_tag)/%.o: %.cpp
 	@mkdir -p $(@D)
 	@echo '  $(compiler) $< ($(python_tag))'

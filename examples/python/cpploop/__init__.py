@@ -10,7 +10,6 @@ import asyncio
 import sys
 import threading
 from asyncio import base_events, events, format_helpers
-from asyncio.log import logger
 from selectors import SelectorKey
 
 from . import _kernel
@@ -34,8 +33,8 @@ class KernelSelector:
     def get_map(self):
         return {fd: SelectorKey(fd, fd, events, None) for fd, events in self._loop._registered().items()}
 
-    def get_key(self, fd):
-        return self.get_map()[fd]
+    def get_key(self, file):
+        return self.get_map()[file if isinstance(file, int) else file.fileno()]
 
     def close(self):
         pass  # it ends with the kernel's loop
@@ -145,7 +144,7 @@ class OnKernel(_kernel.Loop):
         self._current_handle = None
 
     def _slow_callback(self, handle, seconds):
-        logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), seconds)
+        base_events.logger.warning("Executing %s took %.3f seconds", base_events._format_handle(handle), seconds)
 
     def _label(self, handle):
         task = task_of(handle)

@@ -1,5 +1,7 @@
 #include "handle.hpp"
 
+#include <structmember.h>
+
 #include <array>
 #include <memory>
 #include <string>
@@ -44,9 +46,8 @@ void run_in_context(PyObject* object, const Slots& slots) {
   const Object arguments = Object::borrow(at(object, slots.args));
   const Object context = Object::borrow(at(object, slots.context));
   if (PyContext_Enter(context.get()) < 0) throw_python();
-  PyObject* result =
-      PyObject_Vectorcall(callback.get(), &PyTuple_GET_ITEM(arguments.get(), 0),
-                          static_cast<std::size_t>(PyTuple_GET_SIZE(arguments.get())), nullptr);
+  PyObject* result = PyObject_Vectorcall(callback.get(), &PyTuple_GET_ITEM(arguments.get(), 0),
+                                         static_cast<std::size_t>(PyTuple_GET_SIZE(arguments.get())), nullptr);
   if (PyContext_Exit(context.get()) < 0) Py_CLEAR(result);
   checked(result);
 }
@@ -67,10 +68,17 @@ template <class Base> class State final : public Base, public PythonHandle {
     return *reinterpret_cast<State*>(reinterpret_cast<char*>(object) + python_type().state);
   }
 
+  // In debug mode what it was can still be seen. asyncio: events.Handle.cancel
   void cancel_callback() noexcept override {
+    const Slots& slots = python_type().slots;
     if (this->cancelled()) return;
     Base::cancel_callback();
-    for (const Py_ssize_t slot : {python_type().slots.callback, python_type().slots.args}) {
+    if (at(object, slots.loop) && loop.get_debug()) {
+      Object text = Object::adopt(PyObject_Repr(object));
+      if (!text) PyErr_WriteUnraisable(object);
+      if (text) set(object, slots.repr, std::move(text));
+    }
+    for (const Py_ssize_t slot : {slots.callback, slots.args}) {
       if (at(object, slot)) set(object, slot, Object::borrow(Py_None));
     }
   }
@@ -117,12 +125,10 @@ template <class State> State& hold(const Object& handle) {
   return state;
 }
 
-// The same State under the names of its two bases.
-template <class Part> Part& part_of(PyObject* object) {
+asyncio::HandleState& state_of(PyObject* object) {
   if (Py_IS_TYPE(object, timer_handle_type.type)) return TimerState::of(object);
   return PlainState::of(object);
 }
-asyncio::HandleState& state_of(PyObject* object) { return part_of<asyncio::HandleState>(object); }
 
 // ---- what Python calls
 
@@ -153,14 +159,8 @@ template <class State> void dealloc(PyObject* self) {
 
 // asyncio: events.Handle.cancel
 PyObject* cancel(PyObject* self, PyObject*) {
-  return guarded([&]() -> PyObject* {
-    PythonHandle& handle = part_of<PythonHandle>(self);
-    if (!state_of(self).cancelled() && at(self, type_of(self).slots.loop) && handle.loop.get_debug()) {
-      set(self, type_of(self).slots.repr, checked(PyObject_Repr(self)));
-    }
-    state_of(self).cancel_callback();
-    Py_RETURN_NONE;
-  });
+  state_of(self).cancel_callback();
+  Py_RETURN_NONE;
 }
 
 PyObject* get_cancelled(PyObject* self, void*) { return PyBool_FromLong(state_of(self).cancelled()); }
@@ -184,14 +184,10 @@ Py_ssize_t offset_of(PyObject* type, const char* name) {
 }
 
 Slots slots_of(PyObject* base, bool timer) {
-  return {offset_of(base, "_callback"),
-          offset_of(base, "_args"),
-          offset_of(base, "_cancelled"),
-          offset_of(base, "_loop"),
-          offset_of(base, "_source_traceback"),
-          offset_of(base, "_repr"),
-          offset_of(base, "_context"),
-          timer ? offset_of(base, "_scheduled") : 0,
+  return {offset_of(base, "_callback"),         offset_of(base, "_args"),
+          offset_of(base, "_cancelled"),        offset_of(base, "_loop"),
+          offset_of(base, "_source_traceback"), offset_of(base, "_repr"),
+          offset_of(base, "_context"),          timer ? offset_of(base, "_scheduled") : 0,
           timer ? offset_of(base, "_when") : 0};
 }
 

@@ -79,8 +79,8 @@ void Loop::process_self_data(std::string_view data) {
 void Loop::report(const asyncio::ExceptionContext& context) {
   const Object exception = python_exception(context.exception);
   const Object handle = shown(context.handle);
-  checked(PyObject_CallMethod(object_, "_callback_failed", "sOO", context.message.c_str(), exception.get(),
-                              handle.get()));
+  checked(
+      PyObject_CallMethod(object_, "_callback_failed", "sOO", context.message.c_str(), exception.get(), handle.get()));
 }
 
 // The kernel computes the timeout before it waits; from then on it may be told that this iteration is the last one.

@@ -9,8 +9,7 @@ namespace cpploop {
 namespace {
 
 struct LoopObject {
-  PyObject_HEAD
-  std::unique_ptr<Loop> loop;
+  PyObject_HEAD std::unique_ptr<Loop> loop;
 };
 
 Loop& loop_of(PyObject* self) { return *reinterpret_cast<LoopObject*>(self)->loop; }
@@ -38,7 +37,8 @@ Call parse(const char* method, Py_ssize_t first, Arguments arguments, Py_ssize_t
   }
   for (Py_ssize_t i = 0; keywords && i < PyTuple_GET_SIZE(keywords); ++i) {
     if (PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(keywords, i), "context") != 0) {
-      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", method, PyTuple_GET_ITEM(keywords, i));
+      PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", method,
+                   PyTuple_GET_ITEM(keywords, i));
       throw_python();
     }
     call.context = arguments[count + i];
@@ -51,13 +51,17 @@ void check_callback(const Loop& loop, PyObject* callback, const char* method) {
   if (loop.get_debug()) checked(PyObject_CallMethod(loop.object(), "_check_callback", "Os", callback, method));
 }
 
+// An int, or what has a method fileno(). asyncio: selectors._fileobj_to_fd
 int file_descriptor(PyObject* file) {
-  const int fd = PyObject_AsFileDescriptor(file);
-  if (fd >= 0) return fd;
-  if (!PyErr_ExceptionMatches(PyExc_OverflowError)) {
-    PyErr_Clear();
-    PyErr_Format(PyExc_ValueError, "Invalid file object: %R", file);
+  Object number = Object::borrow(file);
+  if (!PyLong_Check(file)) {
+    number = Object::adopt(PyObject_CallMethod(file, "fileno", nullptr));
+    if (number) number = Object::adopt(PyNumber_Long(number.get()));
   }
+  const int fd = number ? static_cast<int>(PyLong_AsLong(number.get())) : -1;
+  if (fd >= 0) return fd;
+  if (PyErr_Occurred()) PyErr_Clear();
+  PyErr_Format(PyExc_ValueError, number ? "Invalid file descriptor: %R" : "Invalid file object: %R", file);
   throw_python();
 }
 
@@ -138,8 +142,7 @@ PyObject* call_later(PyObject* self, Arguments arguments, Py_ssize_t count, PyOb
 
 // ---- descriptors
 
-template <unsigned event>
-PyObject* add_io(PyObject* self, Arguments arguments, Py_ssize_t count, PyObject* keywords) {
+template <unsigned event> PyObject* add_io(PyObject* self, Arguments arguments, Py_ssize_t count, PyObject* keywords) {
   return guarded([&] {
     Loop& loop = loop_of(self);
     Call call = parse(event == selectors::EVENT_READ ? "_add_reader" : "_add_writer", 1, arguments, count, keywords);
@@ -378,8 +381,8 @@ PyModuleDef_Slot module_slots[] = {{Py_mod_exec, reinterpret_cast<void*>(execute
                                    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif
                                    {}};
-PyModuleDef definition{PyModuleDef_HEAD_INIT, "_kernel", "The kernel's event loop.", 0, nullptr,
-                       module_slots,          nullptr,   nullptr,                    nullptr};
+PyModuleDef definition{
+    PyModuleDef_HEAD_INIT, "_kernel", "The kernel's event loop.", 0, nullptr, module_slots, nullptr, nullptr, nullptr};
 
 }  // namespace
 }  // namespace cpploop

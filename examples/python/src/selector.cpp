@@ -90,7 +90,7 @@ std::span<const SelectorEvent> Selector::select_in_python(std::optional<double> 
   for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(list.get()); ++i) {
     PyObject* key;
     unsigned mask;
-    if (!PyArg_ParseTuple(PySequence_Fast_GET_ITEM(list.get(), i), "OI", &key, &mask)) throw_python();
+    if (!PyArg_Parse(PySequence_Fast_GET_ITEM(list.get(), i), "(OI)", &key, &mask)) throw_python();
     const Object fd = checked(PyObject_GetAttrString(key, "fd"));
     const int number = static_cast<int>(PyLong_AsLong(fd.get()));
     if (registered_.contains(number)) ready_.push_back({get_key(number), mask});

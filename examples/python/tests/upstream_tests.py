@@ -88,10 +88,7 @@ def put_kernel_into_asyncio():
             if hasattr(module, name):
                 setattr(module, name, EventLoop)
     asyncio.DefaultEventLoopPolicy._loop_factory = EventLoop
-    stock = base_events.BaseEventLoop
-    base_events.BaseEventLoop = BaseEventLoop
-    import test.test_asyncio.utils  # its TestLoop, with a clock of its own, is the loop of most tests
-    base_events.BaseEventLoop = stock
+    asyncio.BaseEventLoop = base_events.BaseEventLoop = BaseEventLoop  # also of the tests' TestLoop, with its own clock
     return runs
 
 
