@@ -30,7 +30,7 @@ python-test: python  ## the tests of that module, real programs among them
 	@PYTHONPATH=$(PYTHON_BUILD) $(python) -W error -m unittest discover -s examples/python/tests -t examples/python/tests
 
 python-bench: python  ## what a callback costs on it, on the stock loop and on uvloop
-	@PYTHONPATH=$(PYTHON_BUILD) $(python) examples/python/bench.py
+	@PYTHONPATH=$(PYTHON_BUILD) $(python) examples/python/tests/bench.py
 
 $(PYTHON_BUILD)/$(python_tag)/%.o: %.cpp
 	@mkdir -p $(@D)

@@ -22,6 +22,7 @@ import weakref
 import cpploop
 
 faulthandler.dump_traceback_later(120, exit=True)  # a wait that nothing ends is a failure
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
 RUN = pathlib.Path(cpploop.__file__).parents[1] / "run"
 
 

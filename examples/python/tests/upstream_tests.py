@@ -10,6 +10,8 @@ import fnmatch
 import json
 import os
 import pathlib
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("PYTHON_BUILD", HERE.parents[2] / "build/python")).resolve()
 MODULE_TIMEOUT = 240  # seconds
+MEMORY_LIMIT = 4 << 30  # bytes
 MODULES_OF_OTHER_SYSTEMS = {"proactor_events", "windows_events", "windows_utils"}
 
 
@@ -93,6 +96,8 @@ def put_kernel_into_asyncio():
 
 
 def child(loop, output, names):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))  # a mocked selector that spins notes every call
     runs = put_kernel_into_asyncio() if loop == "kernel" else [0]
     result = Result(runs)
     suite = unittest.defaultTestLoader.loadTestsFromNames(names)
