@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("PYTHON_BUILD", HERE.parents[2] / "build/python")).resolve()
@@ -163,7 +164,8 @@ def classify(stock, kernel, name, exceptions):
 
 def compare(module, exceptions):
     names = [f"test.test_asyncio.test_{module}"]
-    stock, kernel = run("stock", names), run("kernel", names)
+    with ThreadPoolExecutor() as both:
+        stock, kernel = both.map(run, ["stock", "kernel"], [names, names])
     if names[0] in kernel:  # it crashed
         return {names[0]: ("failed", kernel[names[0]][1], False)}
     tests = {}
