@@ -615,6 +615,14 @@ class Programs(unittest.TestCase):
                                 "sys.exit(5)\n", "a", "b")
         self.assertEqual((done.stdout, done.returncode), ("cpploop __main__ ['a', 'b']\n", 5))
 
+    def test_watch_shows_the_iterations_with_the_tasks_names(self):
+        done = self.run_program("import asyncio\n"
+                                "async def main():\n"
+                                "    await asyncio.create_task(asyncio.sleep(0), name='sleeper')\n"
+                                "asyncio.run(main())\n", before=["--watch"])
+        lines = [line for line in done.stderr.splitlines() if "schedules" not in line]
+        self.assertEqual(lines[:4], ["#1  wait not at all", "      run task Task-1", "#2  wait not at all", "      run task sleeper"])
+
     def test_ctrl_c_ends_a_program_that_waits(self):
         done = self.run_program("import asyncio, signal\n"
                                 "signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
