@@ -369,6 +369,10 @@ void run_signal_handlers() {
 
 int execute(PyObject* module) {
   return guarded_status([&] {
+    if (loop_type) {
+      PyErr_SetString(PyExc_ImportError, "cpploop is for one interpreter in a process, and is imported once");
+      throw_python();
+    }
     selectors::interrupted = run_signal_handlers;
     make_handle_types(module);
     loop_type = checked(PyType_FromSpec(&loop_spec)).release();

@@ -3,6 +3,7 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <cxxabi.h>
 
 #include <utility>
 
@@ -62,10 +63,13 @@ inline Object checked(PyObject* result) {
 /// In a `catch (...)`: sets the Python exception for the C++ exception that was caught.
 void set_python_error() noexcept;
 
-/// The body of a function that Python calls: f() with every C++ exception turned into a Python exception.
-template <class F> PyObject* guarded(F f) noexcept {
+/// The body of a function that Python calls: f() with every C++ exception turned into a Python exception. A thread that
+/// Python ends, see WithoutGil, goes on ending.
+template <class F> PyObject* guarded(F f) {
   try {
     return f();
+  } catch (const abi::__forced_unwind&) {
+    throw;
   } catch (...) {
     set_python_error();
     return nullptr;
@@ -83,13 +87,14 @@ template <class F> int guarded_status(F f) noexcept {
   }
 }
 
-/// Lets other Python threads run while it lives.
+/// Lets other Python threads run while it lives. When it ends, and the interpreter has ended meanwhile, Python ends this
+/// thread with pthread_exit(), which unwinds the stack.
 class WithoutGil {
  public:
   WithoutGil() noexcept : thread_(PyEval_SaveThread()) {}
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
-  ~WithoutGil() { PyEval_RestoreThread(thread_); }
+  ~WithoutGil() noexcept(false) { PyEval_RestoreThread(thread_); }
 
  private:
   PyThreadState* thread_;

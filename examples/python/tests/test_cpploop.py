@@ -623,6 +623,19 @@ class Programs(unittest.TestCase):
         lines = [line for line in done.stderr.splitlines() if "schedules" not in line]
         self.assertEqual(lines[:4], ["#1  wait not at all", "      run task Task-1", "#2  wait not at all", "      run task sleeper"])
 
+    def test_a_program_may_end_while_a_daemon_thread_runs_a_loop(self):
+        done = self.run_program("import asyncio, threading\n"
+                                "def work():\n"
+                                "    loop = asyncio.new_event_loop()\n"
+                                "    loop.call_soon(started.set)\n"
+                                "    again = lambda: loop.call_later(0.0001, again)\n"
+                                "    again()\n"
+                                "    loop.run_forever()\n"
+                                "started = threading.Event()\n"
+                                "threading.Thread(target=work, daemon=True).start()\n"
+                                "started.wait()\n")
+        self.assertEqual((done.stderr, done.returncode), ("", 0))
+
     def test_ctrl_c_ends_a_program_that_waits(self):
         done = self.run_program("import asyncio, signal\n"
                                 "signal.setitimer(signal.ITIMER_REAL, 0.05)\n"
