@@ -49,7 +49,7 @@ template <class WaitFor> int wait_until_ready(const char* what, std::optional<do
   for (;;) {
     const int n = wait_for(std::min(left, LONGEST_WAIT));
     if (n > 0) return n;
-    if (n < 0 && errno != EINTR) throw_errno(what);
+    if (n < 0) errno == EINTR ? interrupted() : throw_errno(what);
     if (deadline != 0) left = std::max(deadline - monotonic(), 0.0);
     if (n == 0 && left == 0) return 0;
   }
@@ -79,12 +79,11 @@ void Poll::remove(int fd) noexcept {
 }
 
 std::span<const PolledEvent> Poll::wait(std::optional<double> timeout) {
-  const int n = wait_until_ready("poll", timeout, [this](double seconds) {
+  wait_until_ready("poll", timeout, [this](double seconds) {
     const timespec limit = to_timespec(seconds);
     return ::ppoll(fds_.data(), fds_.size(), &limit, nullptr);
   });
   ready_.clear();
-  if (n == 0) return ready_;
   for (const pollfd& entry : fds_) {
     if (entry.revents != 0) ready_.push_back({entry.fd, static_cast<unsigned short>(entry.revents)});
   }

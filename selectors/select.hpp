@@ -24,6 +24,10 @@ struct PolledEvent {
 /// Raises std::system_error (upstream: OSError) with the current errno. `what` says which call failed and what to do.
 [[noreturn]] void throw_errno(const std::string& what);
 
+/// Called each time a signal interrupts a wait, before the wait goes on with the time that is left. What it throws ends
+/// the wait. A host sets it, before any thread waits, to run its own signal handlers. Upstream: PyErr_CheckSignals
+inline void (*interrupted)() = [] {};
+
 /// poll(2): every call passes all descriptors to the kernel, so waiting costs O(descriptors).
 class Poll {
  public:

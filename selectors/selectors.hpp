@@ -63,7 +63,7 @@ class BaseSelector {
   virtual SelectorKey get_key(int fd) const;
 
   /// How many descriptors are registered.
-  virtual std::size_t size() const;
+  virtual std::size_t size() const { return size_; }
 
   /// Forgets all registrations. Any later use raises RuntimeError. asyncio: selectors._BaseSelectorImpl.close
   virtual void close();

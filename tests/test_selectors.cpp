@@ -614,6 +614,31 @@ TEMPLATE_TEST_CASE("a signal does not end a wait without timeout, data does",
   CHECK(Alarms::count >= 3);
 }
 
+TEMPLATE_TEST_CASE("a host's function is called when a signal interrupts a wait, and what it throws ends the wait",
+                   "[test_selectors.test_select_interrupt_exc]", BOTH) {
+  struct Interrupted {};
+  struct Host {  // while it lives
+    Host() {
+      selectors::interrupted = [] {
+        if (Alarms::count >= 2) throw Interrupted();
+      };
+    }
+    ~Host() {
+      selectors::interrupted = [] {};
+    }
+  } const host;
+  TestType selector;
+  const Pipe pipe;
+  selector.register_(pipe.reader, EVENT_READ);
+  {
+    const Alarms alarms;
+    REQUIRE_THROWS_AS(selector.select(), Interrupted);
+    CHECK(Alarms::count >= 2);
+  }
+  pipe.send();
+  CHECK(select(selector, 60.0) == Reported{{pipe.reader, EVENT_READ}});
+}
+
 TEMPLATE_TEST_CASE("more descriptors than FD_SETSIZE, all ready, are reported by one select",
                    "[test_selectors.test_above_fd_setsize]", BOTH) {
   rlimit saved;
