@@ -2,8 +2,17 @@
 // Upstream counterpart: Modules/selectmodule.c, the objects that select.poll() and select.epoll() return.
 #pragma once
 
+#if !defined(__cpp_exceptions)
+#error "asyncio reports errors as exceptions: compile it without -fno-exceptions"
+#endif
+#if !defined(__linux__) && !defined(ASYNCIO_NO_EPOLL)
+#define ASYNCIO_NO_EPOLL  // only poll(2)
+#endif
+
 #include <poll.h>
+#if !defined(ASYNCIO_NO_EPOLL)
 #include <sys/epoll.h>
+#endif
 
 #include <cerrno>
 #include <cstdint>
@@ -47,6 +56,7 @@ class Poll {
   std::vector<PolledEvent> ready_;
 };
 
+#if !defined(ASYNCIO_NO_EPOLL)
 /// epoll(7): the kernel keeps the table of descriptors, so waiting costs O(descriptors that are ready).
 class Epoll {
  public:
@@ -95,5 +105,6 @@ class Epoll {
   std::uint32_t generation_ = 0;
   std::vector<PolledEvent> ready_;
 };
+#endif
 
 }  // namespace selectors

@@ -17,7 +17,10 @@
 
 using asyncio::EventLoop, asyncio::ExceptionContext, asyncio::Handle, asyncio::TimerHandle;
 using asyncio::KeyboardInterrupt, asyncio::OSError, asyncio::RuntimeError, asyncio::ValueError;
-using selectors::EpollSelector, selectors::PollSelector;
+using selectors::PollSelector;
+#if !defined(ASYNCIO_NO_EPOLL)
+using selectors::EpollSelector;
+#endif
 using selectors::EVENT_READ, selectors::EVENT_WRITE;
 using test::action_of, test::Append, test::AtEnd, test::CLOSED, test::Fd, test::Instance, test::Numbers, test::Pipe;
 using test::reopen_as, test::run_once, test::SocketPair, test::TestLoop, test::thrown_in_thread;
@@ -47,7 +50,11 @@ void stop_alarms() {
 
 }  // namespace
 
+#if defined(ASYNCIO_NO_EPOLL)
+#define BOTH selectors::PollSelector
+#else
 #define BOTH selectors::EpollSelector, selectors::PollSelector
+#endif
 
 // ---- add_reader, add_writer, remove_reader, remove_writer
 

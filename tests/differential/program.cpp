@@ -59,7 +59,8 @@ class Parser {
     for (std::string line; std::getline(stream, line);) {
       ++number;
       const std::size_t indent = line.find_first_not_of(' ');
-      if (indent != std::string::npos && line[indent] != '#') lines_.push_back({number, indent, split(line)});
+      Words words = split(line);
+      if (!words.empty() && words[0][0] != '#') lines_.push_back({number, indent, std::move(words)});
     }
   }
   Program program() {
@@ -84,7 +85,7 @@ class Parser {
       const std::string& first = line.words[0];
       if (first == "async" || first == "def") {
         std::vector<Op> body = block(line.indent + 1);
-        program_->functions[line.words.at(1)] = {std::move(body), line.number};
+        program_->functions[line.words[1]] = {std::move(body), line.number};
       } else if (first == "try") {
         ops.push_back(try_block(line));
       } else if (BLOCKS.contains(first)) {
@@ -109,7 +110,7 @@ class Parser {
       if (next.words[0] == "finally") {
         op.final = std::move(body);
       } else {
-        op.handlers.push_back({Kind::block, "except", {next.words.at(1)}, next.number, std::move(body)});
+        op.handlers.push_back({Kind::block, "except", {next.words[1]}, next.number, std::move(body)});
       }
     }
     return op;
