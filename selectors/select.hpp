@@ -2,9 +2,6 @@
 // Upstream counterpart: Modules/selectmodule.c, the objects that select.poll() and select.epoll() return.
 #pragma once
 
-#if !defined(__cpp_exceptions)
-#error "asyncio reports errors as exceptions: compile it without -fno-exceptions"
-#endif
 #if !defined(__linux__) && !defined(ASYNCIO_NO_EPOLL)
 #define ASYNCIO_NO_EPOLL  // only poll(2)
 #endif
