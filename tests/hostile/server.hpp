@@ -27,6 +27,7 @@ inline asyncio::Coroutine<void> serve(asyncio::StreamReader reader, asyncio::Str
       if (line.empty()) break;
       writer.write(line);
       co_await asyncio::wait_for(writer.drain(), PATIENCE);
+      co_await asyncio::sleep(0);  // a client whose lines are all here already would keep the others waiting
     }
     writer.close();
   } catch (const std::exception&) {  // too slow, too long, or gone: what it has not read is dropped

@@ -1,3 +1,5 @@
+T ?= 60
+
 $(BUILD)/tests/soak/soak: $(BUILD)/tests/soak/soak.o $(LIB) $(BUILD)/link.flags
 	@$(link) $< $(LIB) -o $@
 
