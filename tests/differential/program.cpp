@@ -31,7 +31,7 @@ Op method(Kind kind, Words words, int line) {
 }
 
 Op awaited(const Words& words, int line) {
-  if (words.empty()) throw std::invalid_argument("await what?");
+  if (words.empty()) throw senseless(line, "await what?");
   if (is_method(words[0])) return method(Kind::await, words, line);
   if (AWAITED.contains(words[0])) return {Kind::await, words[0], Words(words.begin() + 1, words.end()), line};
   return {Kind::await, "future", words, line};
@@ -84,6 +84,7 @@ class Parser {
       const Line& line = lines_[at_++];
       const std::string& first = line.words[0];
       if (first == "async" || first == "def") {
+        if (line.words.size() != 2) throw senseless(line.number, first + " needs one name: " + first + " main");
         std::vector<Op> body = block(line.indent + 1);
         program_->functions[line.words[1]] = {std::move(body), line.number};
       } else if (first == "try") {
@@ -110,6 +111,7 @@ class Parser {
       if (next.words[0] == "finally") {
         op.final = std::move(body);
       } else {
+        if (next.words.size() != 2) throw senseless(next.number, "except needs one name: except ValueError");
         op.handlers.push_back({Kind::block, "except", {next.words[1]}, next.number, std::move(body)});
       }
     }
@@ -122,6 +124,10 @@ class Parser {
 };
 
 }  // namespace
+
+std::invalid_argument senseless(int line, const std::string& reason) {
+  return std::invalid_argument("line " + std::to_string(line) + ": " + reason);
+}
 
 Program parse(const std::string& text) { return Parser(text).program(); }
 

@@ -40,7 +40,10 @@ struct Program {
   std::unordered_map<std::string, Function> functions;
 };
 
-/// std::invalid_argument for a line that makes no sense.
+/// The error for a line that makes no sense.
+std::invalid_argument senseless(int line, const std::string& reason);
+
+/// std::invalid_argument with the line and the reason if it is no program.
 Program parse(const std::string& text);
 
 }  // namespace differential
