@@ -28,6 +28,7 @@ timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be la
                                      : timespec{static_cast<time_t>(whole) + 1, 0};
 }
 
+#if !defined(ASYNCIO_NO_EPOLL)
 // epoll_pwait2 where the kernel has it, else ENOSYS. Not under ThreadSanitizer: it delivers signals only inside calls
 // that it knows, and it does not know this one.
 int wait_nanoseconds([[maybe_unused]] int epfd, [[maybe_unused]] epoll_event* events, [[maybe_unused]] int size,
@@ -39,6 +40,7 @@ int wait_nanoseconds([[maybe_unused]] int epfd, [[maybe_unused]] epoll_event* ev
   return ::epoll_pwait2(epfd, events, size, &limit, nullptr);
 #endif
 }
+#endif
 
 // Calls wait_for(seconds) until something is ready or the timeout has passed. A signal handler that interrupts the call
 // does not shorten the wait: the call is repeated with the time that is left (PEP 475).
@@ -90,6 +92,7 @@ std::span<const PolledEvent> Poll::wait(std::optional<double> timeout) {
   return ready_;
 }
 
+#if !defined(ASYNCIO_NO_EPOLL)
 Epoll::Epoll() : buffer_(1), epfd_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (epfd_ < 0) throw_errno("epoll_create1");
 }
@@ -128,8 +131,8 @@ void Epoll::modify(int fd, unsigned events) {
 
 void Epoll::remove(int fd) noexcept {
   epoll_event unused{};
-  ::epoll_ctl(epfd_, EPOLL_CTL_DEL, fd,
-              &unused);  // may fail: the kernel has already removed a descriptor that was closed
+  // May fail, because the kernel has already removed a descriptor that was closed.
+  ::epoll_ctl(epfd_, EPOLL_CTL_DEL, fd, &unused);
   registrations_[fd] = {};
 }
 
@@ -176,5 +179,6 @@ void Epoll::rebuild() {
   }
   std::swap(epfd_, fresh.epfd_);
 }
+#endif
 
 }  // namespace selectors

@@ -2,8 +2,14 @@
 // Upstream counterpart: Modules/selectmodule.c, the objects that select.poll() and select.epoll() return.
 #pragma once
 
+#if !defined(__linux__) && !defined(ASYNCIO_NO_EPOLL)
+#define ASYNCIO_NO_EPOLL  // only poll(2)
+#endif
+
 #include <poll.h>
+#if !defined(ASYNCIO_NO_EPOLL)
 #include <sys/epoll.h>
+#endif
 
 #include <cerrno>
 #include <cstdint>
@@ -51,6 +57,7 @@ class Poll {
   std::vector<PolledEvent> ready_;
 };
 
+#if !defined(ASYNCIO_NO_EPOLL)
 /// epoll(7): the kernel keeps the table of descriptors, so waiting costs O(descriptors that are ready).
 class Epoll {
  public:
@@ -99,5 +106,6 @@ class Epoll {
   std::uint32_t generation_ = 0;
   std::vector<PolledEvent> ready_;
 };
+#endif
 
 }  // namespace selectors

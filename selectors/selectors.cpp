@@ -97,6 +97,8 @@ template <class Poller> void PollLikeSelector<Poller>::close() {
 }
 
 template class PollLikeSelector<Poll>;
+#if !defined(ASYNCIO_NO_EPOLL)
 template class PollLikeSelector<Epoll>;
+#endif
 
 }  // namespace selectors
