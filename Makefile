@@ -30,7 +30,7 @@ KERNEL         := $(BUILD)/kernel/libasyncio-kernel.a
 KERNEL_LADDER  := $(basename $(wildcard examples/0[1-7]_*.cpp))
 
 LIB_SOURCES  := $(filter-out loop/alone.cpp,$(wildcard $(addsuffix /*.cpp,selectors loop loop/* future task task/*)))
-EXAMPLES     := $(basename $(wildcard examples/*.cpp examples/*/*.cpp))
+EXAMPLES     := $(basename $(filter-out examples/study/%,$(wildcard examples/*.cpp examples/*/*.cpp)))
 TEST_SOURCES := $(wildcard tests/test_*.cpp)
 DIFFERENTIAL := $(wildcard tests/differential/*.cpp)
 INTERPRETER  := $(patsubst %,tests/differential/%.cpp,interpreter operations program show)
