@@ -152,7 +152,8 @@ class Model {
     this.callbacks = []; // runs of callbacks that are no tasks: {column, from, to, handle}
     this.arrows = []; // {event, kind, by, task, from, to}: columns
     this.prints = []; // events
-    this.scheduled = new Map(); // handle -> the last event that queued it or set its timer, when it is asked for
+    this.scheduled = []; // by handle: the events that queued it or set its timer
+    this.steps = []; // by task: the events that are its steps
     this.walk();
     this.cached = null;
   }
@@ -177,6 +178,8 @@ class Model {
       this.columnOf[i] = here;
       if (kind === 'woke') this.columns[here].slept = time - this.columns[here].began;
       if (kind === 'print') this.prints.push(i);
+      if (kind === 'soon' || kind === 'timer') (this.scheduled[a] ??= []).push(i);
+      if (kind === 'step') (this.steps[a] ??= []).push(i);
       const by = loop < 0 ? -1 : state.loop(loop).task;
       if (kind === 'create') {
         this.lanes[a] = { task: a, from: here, to: -1, born: i, runs: [], waits: [] };
@@ -230,19 +233,30 @@ class Model {
     return state;
   }
 
-  // Which of these kinds comes next after i (or, with step -1, before it); -1: none.
-  next(i, kinds, step = 1) {
-    for (let k = i + step; k >= 0 && k < this.count; k += step) if (kinds.includes(this.events[k][0])) return k;
-    return -1;
+  // The last of the sorted events that is before this one, or the first that is after it; -1: none.
+  static before(events = [], i) {
+    let [from, to] = [0, events.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (events[middle] < i) from = middle + 1;
+      else to = middle;
+    }
+    return events[from - 1] ?? -1;
+  }
+
+  static after(events = [], i) {
+    let [from, to] = [0, events.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (events[middle] <= i) from = middle + 1;
+      else to = middle;
+    }
+    return events[from] ?? -1;
   }
 
   // The event that put a handle where it is: into the queue, or among the timers.
-  cause(handle, before) {
-    for (let k = before; k >= 0; --k) {
-      const [kind, , , , a] = this.events[k];
-      if ((kind === 'soon' || kind === 'timer') && a === handle) return k;
-    }
-    return -1;
+  cause(handle, i) {
+    return Model.before(this.scheduled[handle], i);
   }
 
   task(id) {

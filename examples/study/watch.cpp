@@ -221,13 +221,12 @@ void Watch::task_done(const AnyTask& task) {
   tasks_.erase(task.state());
 }
 
+// What stands in the loop's queue behind what was told of are timers. The first of them may have left it already.
 void Watch::find_due_timers() {
   if (std::exchange(due_timers_are_known_, true)) return;
-  const auto& [ready, scheduled, io] = loop_.inspect();
-  for (std::size_t i = ready_.size(); i < ready.size(); ++i) {  // behind what was told of
-    const int id = ready[i] ? known_handle(ready[i].get()) : -1;
-    if (id < 0 || timers_.empty()) continue;
-    asyncio::heappop(timers_);
+  const std::size_t queued = std::get<0>(loop_.inspect()).size();
+  while (ready_.size() < queued && !timers_.empty()) {
+    const int id = asyncio::heappop(timers_).id;
     ready_.push_back(id);
     event("due", array(id), label(id));
   }
