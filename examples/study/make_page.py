@@ -13,22 +13,25 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-LIBRARY = tuple(os.path.join(ROOT, room) + os.sep for room in ("selectors", "loop", "future", "task"))
-RECORDER = tuple(os.path.join(HERE, name) for name in ("record", "recorder", "watch", "virtual_clock"))
+LIBRARY = ("selectors/", "loop/", "future/", "task/")
+RECORDER = tuple(f"examples/study/{name}." for name in ("record", "recorder", "watch", "virtual_clock"))
 SCRIPTS = ["model.js", "words.js", "findings.js", "predict.js", "source.js", "timeline.js", "panes.js", "page.js"]
 
 
 def short(path: str) -> str:
-    """A path as the page shows it: relative to this repository, or else the name only."""
+    """A path as the page shows it: relative to this repository, or else the name only. A compiler's cache may name another copy of it."""
     path = os.path.abspath(path)
-    return os.path.relpath(path, ROOT) if path.startswith(ROOT + os.sep) else os.path.basename(path)
+    if path.startswith(ROOT + os.sep):
+        return os.path.relpath(path, ROOT)
+    inside = re.search(r"/((?:selectors|loop|future|task|examples|tests)/.+)$", path)
+    return inside.group(1) if inside and os.path.exists(os.path.join(ROOT, inside.group(1))) else os.path.basename(path)
 
 
 def is_of_program(path: str) -> bool:
-    path = os.path.abspath(path)
-    if path.startswith(LIBRARY) or path.startswith(tuple(name + "." for name in RECORDER)):
+    name = short(path)
+    if name.startswith(LIBRARY + RECORDER) or path.startswith(("/usr/", "/lib")):
         return False
-    return os.path.exists(path) and not path.startswith(("/usr/", "/lib"))
+    return os.path.exists(path) or os.path.exists(os.path.join(ROOT, name))
 
 
 def function_name(name: str) -> str:

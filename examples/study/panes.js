@@ -172,6 +172,7 @@ class Panes {
     $('tasks-table').hidden = ids.length === 0;
     const live = ids.filter((id) => state.tasks[id].state !== 'done');
     const shown = [...live, ...ids.filter((id) => state.tasks[id].state === 'done').reverse()].slice(0, ROWS);
+    if (loop.task >= 0 && !shown.includes(loop.task)) shown.unshift(loop.task), shown.splice(ROWS);
     $('tasks-count').textContent = ids.length ? `${live.length} pending, ${ids.length - live.length} done${ids.length > ROWS ? `; ${ROWS} are listed` : ''}` : 'none yet';
     fill($('tasks'), shown.map((id) => {
       const { state: now, future, cancelling, outcome, text } = state.tasks[id];

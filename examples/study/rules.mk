@@ -1,22 +1,18 @@
 # The loop at work, as a page: README.md in this folder. PROGRAM is a source file, with or without its .cpp.
-RECORDER      := $(patsubst %,$(BUILD)/examples/study/%.o,record recorder watch virtual_clock)
-STUDY_FINDINGS := $(basename $(wildcard examples/study/findings/*.cpp))
+RECORDER := $(patsubst %,$(BUILD)/examples/study/%.o,record recorder watch virtual_clock)
 
-.PHONY: study study-test study-programs
+.PHONY: study study-test
 
 ifneq ($(filter study,$(MAKECMDGOALS)),)
 studied := $(patsubst %.cpp,%,$(PROGRAM)).cpp
 $(if $(PROGRAM),,$(error make study: say which: make study PROGRAM=examples/04_task, or PROGRAM=mine.cpp ARGS='what it is given'))
 $(if $(wildcard $(studied)),,$(error make study: there is no file $(studied)))
 studied_name := $(basename $(notdir $(studied)))
-ifneq ($(abspath $(studied)),$(abspath $(CURDIR)/$(studied)))
-studied_object := $(BUILD)/study$(basename $(abspath $(studied))).o
+studied_object := $(BUILD)/study/one$(basename $(abspath $(studied))).o
 $(studied_object): $(studied) $(BUILD)/compile.flags
 	@mkdir -p $(@D)
 	@$(compile) -O0 -Wno-error -c $< -o $@
-else
-studied_object := $(BUILD)/study/$(basename $(studied)).o
-endif
+-include $(studied_object:.o=.d)
 endif
 
 # Not optimised: then every event knows its line.
@@ -34,4 +30,9 @@ study: $(studied_object) $(RECORDER) $(LIB)  ## the loop at work, as a page to s
 	@python3 examples/study/make_page.py build/study/$(studied_name).json --source $(studied) \
 	    $(if $(PERFETTO),--perfetto build/study/$(studied_name).trace.json) -o build/study/$(studied_name).html
 
-study-programs: $(addprefix $(BUILD)/study/,$(KERNEL_LADDER) $(filter examples/0% examples/1% examples/2%,$(EXAMPLES)) $(STUDY_FINDINGS))
+STUDY_TESTED := $(addprefix examples/,01_call_soon 02_timers 03_future 04_task 05_sleep 06_cancel 07_pipe 09_gather_wait_group 10_timeouts \
+    11_queue_workers 12_cancellation_rules 13_context 14_who_awaits_whom 15_pitfalls 16_tcp_echo_streams 17_protocol 19_threads 21_subprocess) \
+    $(basename $(wildcard examples/study/findings/*.cpp)) examples/study/many_events examples/study/waits_for_signal
+
+study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED))  ## the recorder on twenty programs, and their pages in a browser
+	@python3 examples/study/test.py $(BUILD)/study build/study-test
