@@ -144,7 +144,7 @@ class Panes {
   showSelector(loop) {
     const rows = [...loop.fds].filter(([, fields]) => fields.reader !== undefined).map(([fd, { reader, writer, task, ready, waiting }]) => {
       const waits = [reader >= 0 ? 'read' : '', writer >= 0 ? 'write' : ''].filter(Boolean).join(', ');
-      const whose = task >= 0 ? this.words.taskAndBody(task) : this.words.handle(reader >= 0 ? reader : writer).replace(/^(reader|writer) /, '');
+      const whose = task >= 0 ? this.words.taskAndBody(task) : this.words.handle(reader >= 0 ? reader : writer).replace(/^(reader|writer)( of|,) /, '');
       return element('tr', { className: ready ? 'is-ready' : '' }, ...[fd, waits, whose, ready ? `ready${waiting > 0 ? `, ${waiting} bytes` : ''}` : ''].map((text) => element('td', { textContent: text })));
     });
     $('selector-state').textContent = loop.phase === 'select' ? (loop.timeout === 0 ? 'looks' : 'waits') : '';

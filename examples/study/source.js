@@ -53,7 +53,12 @@ class Sources {
     this.twin = record.twin ? record.twin[1].split('\n') : null;
     this.twinOf = new Map();
     // Compilers differ in which line a coroutine that has not started is at: the page shows the first.
-    for (const task of record.tasks) if (task[2] in this.lines) task[3] = cppFunction(record.sources[task[2]], task[1], task[3])?.from ?? task[3];
+    const first = new Map();
+    for (const task of record.tasks) {
+      const key = `${task[1]} ${task[2]} ${task[3]}`;
+      if (!first.has(key)) first.set(key, task[2] in this.lines ? cppFunction(record.sources[task[2]], task[1], task[3])?.from : undefined);
+      task[3] = first.get(key) ?? task[3];
+    }
   }
 
   isOwn([, file]) {

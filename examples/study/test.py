@@ -83,6 +83,8 @@ def check_rules(name: str, record: dict) -> None:
 def check_recording(name: str, program: str, out: str) -> dict:
     path = os.path.join(out, f"{name}.json")
     ran = run(program, ASYNCIO_STUDY=path)
+    if not os.path.exists(path):
+        sys.exit(f"{name}: ended with status {ran.returncode} and left no recording\n{ran.stderr}")
     with open(path, encoding="utf-8") as file:
         record = json.load(file)
     check_rules(name, record)
@@ -193,7 +195,7 @@ def browser_is_there(out: str) -> bool:
 def main() -> None:
     programs, out = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
-    for old in glob.glob(os.path.join(out, "*.html")):
+    for old in glob.glob(os.path.join(out, "*.html")) + glob.glob(os.path.join(out, "[0-9a-z]*_*.json")):
         os.remove(old)
     sources = [f"examples/{name}.cpp" for name in LADDER] + sorted(glob.glob("examples/study/findings/*.cpp")) + ["examples/study/many_events.cpp"]
     for source in sources:

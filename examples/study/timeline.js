@@ -1,7 +1,7 @@
 // The timeline: only what is in sight is drawn.
 'use strict';
 
-const LABELS = Math.min(168, Math.max(104, innerWidth * 0.12)), HEAD = 34, LANE = 26;
+const LABELS = Math.min(168, Math.max(104, innerWidth * 0.12)), HEAD = 34, LANE = 26, FAR = 12; // an arrow that ends further away than that is not drawn: dashes are dear
 
 class Timeline {
   constructor(model, words, pick) {
@@ -198,7 +198,8 @@ class Timeline {
       const { event, by, task, to } = all[i];
       const from = this.laneOf.get(by) ?? 0;
       const lane = this.laneOf.get(task) ?? 0;
-      if (event > upTo || to < first || Math.max(from, lane) < firstLane || Math.min(from, lane) > lastLane) continue;
+      const inSight = Math.min(from, lane) >= firstLane - FAR && Math.max(from, lane) <= lastLane + FAR && to >= first && to <= last + FAR;
+      if (event > upTo || (!inSight && event !== this.at)) continue;
       const runs = this.model.lanes[lane - 1]?.runs ?? [];
       const run = runs[firstAt(runs, event, 'from')];
       if (!run || run.from > upTo) continue;
@@ -207,7 +208,7 @@ class Timeline {
       pen.strokeStyle = colour.ready;
       pen.globalAlpha = now ? 1 : this.found && !this.found.has(lane) && !this.found.has(from) ? 0.1 : 0.55;
       pen.lineWidth = now ? 2.5 : 1.3;
-      pen.setLineDash(now ? [] : [4, 3]);
+      pen.setLineDash(now || !inSight ? [] : [4, 3]);
       pen.beginPath();
       pen.moveTo(x1, y1);
       pen.bezierCurveTo(x1 + (x2 - x1) * 0.15, y1 + (y2 - y1) * 0.75, x2 - (x2 - x1) * 0.5, y2, x2, y2);

@@ -63,23 +63,38 @@ std::string interest(unsigned events) {
 int Watch::new_handle(const State* state, const char* kind, const std::string& label, int task, int place) {
   const int id = recorder_.record.add("handles", "[" + array(quote(kind), quote(label), task, place) + "]");
   labels_[id] = task < 0 ? label + "@" + std::to_string(id) : label;
-  handles_[state] = id;
+  handles_[state] = {id, std::string(kind) != "callback" && std::string(kind) != "timer", 0};
   return id;
 }
 
 int Watch::known_handle(const State* state) const {
   const auto found = handles_.find(state);
-  return found == handles_.end() ? -1 : found->second;
+  return found == handles_.end() ? -1 : found->second.id;
+}
+
+void Watch::enqueue(int id, const State* state) {
+  ready_.push_back({id, state});
+  ++handles_[state].queued;
+}
+
+Watch::Queued Watch::dequeue() {
+  const Queued first = ready_.front();
+  ready_.pop_front();
+  const auto found = handles_.find(first.state);
+  if (found == handles_.end() || found->second.id != first.id) return first;
+  if (--found->second.queued == 0 && !found->second.repeats) handles_.erase(found);
+  return first;
+}
+
+void Watch::skip() {
+  const Queued first = dequeue();
+  event("skip", array(first.id), label(first.id) + ", which was cancelled");
 }
 
 // A task and the callback of a descriptor are scheduled again and again. Anything else is new.
 int Watch::handle_of(const State* state, const char* kind, int place) {
-  const int known = known_handle(state);
-  const bool repeats =
-      dynamic_cast<const TaskState*>(state) || std::ranges::any_of(descriptors_, [&](const auto& entry) {
-        return entry.second.reader == state || entry.second.writer == state;
-      });
-  if (repeats && known >= 0) return known;
+  const auto found = handles_.find(state);
+  if (found != handles_.end() && (found->second.repeats || found->second.queued > 0)) return found->second.id;
   return new_handle(state, kind, short_name(state->repr()), -1, place);
 }
 
@@ -98,14 +113,15 @@ Watch::KnownTask& Watch::known(const AnyTask& task) {
 }
 
 // A future is called what the innermost coroutine of the task that awaits it is called: asyncio::Queue<int>::get.
-int Watch::future_of(const AnyTask& task, const AnyFuture& future) {
-  if (const auto found = futures_.find(future.state()); found != futures_.end()) return found->second;
-  const bool is_task = tasks_.contains(future.state());
+Watch::KnownFuture& Watch::future_of(const AnyTask& task, const AnyFuture& future) {
+  KnownFuture& known = futures_[future.state()];
+  if (known.id >= 0 && !known.done) return known;
+  const auto found = tasks_.find(future.state());
   const std::vector<asyncio::StackEntry> stack = task.get_stack();
-  const std::string maker = stack.empty() ? "" : stack.back().function;
-  const int id =
-      recorder_.record.add("futures", "[" + array(quote(maker), is_task ? tasks_[future.state()].id : -1) + "]");
-  return futures_[future.state()] = id;
+  const std::string entry =
+      "[" + array(quote(stack.empty() ? "" : stack.back().function), found == tasks_.end() ? -1 : found->second.id) +
+      "]";
+  return known = {recorder_.record.add("futures", entry)};
 }
 
 void Watch::before_select(std::optional<double> timeout) {
@@ -138,12 +154,12 @@ void Watch::handle_scheduled(const Handle& handle, const Handle& by) {
   const std::lock_guard lock(recorder_.mutex);
   const State* state = behind(handle);
   const auto* timer = dynamic_cast<const asyncio::TimerHandleState*>(state);
-  const int scheduler = by ? known_handle(behind(by)) : -1;
+  const int scheduler = by ? running_.id : -1;
   const bool by_selector = in_select_ && !by;
   const int place = by_selector ? -1 : recorder_.record.place();
   const int id = handle_of(state, timer ? "timer" : "callback", place);
   if (!timer) {
-    ready_.push_back(id);
+    enqueue(id, state);
     return event("soon", array(id, scheduler), label(id) + by_whom(scheduler), place);
   }
   const double delay = timer->when() - loop_.time();
@@ -156,24 +172,20 @@ void Watch::before_run(const Handle& handle) {
   const std::lock_guard lock(recorder_.mutex);
   find_due_timers();
   in_select_ = false;
-  const int id = known_handle(behind(handle));
-  while (!ready_.empty() && ready_.front() != id) {
-    event("skip", array(ready_.front()), label(ready_.front()) + ", which was cancelled");
-    ready_.pop_front();
-  }
-  if (!ready_.empty()) ready_.pop_front();
-  event("run", array(id), label(id));
+  const State* state = behind(handle);
+  while (!ready_.empty() && ready_.front().state != state) skip();
+  running_ = ready_.empty() ? Queued{handle_of(state, "callback", -1), state} : dequeue();
+  event("run", array(running_.id), label(running_.id));
 }
 
 void Watch::after_run(const Handle& handle) {
   const std::lock_guard lock(recorder_.mutex);
-  const State* state = behind(handle);
-  const int id = known_handle(state);
-  find_unread(state);
+  find_unread(behind(handle));
   if (tasks_.size() <= MANY) find_cancellations();
   if (timers_.size() <= MANY) find_cancelled_timers();
   if (descriptors_.size() <= MANY) find_descriptors();
-  event("ran", array(id), label(id));
+  event("ran", array(running_.id), label(running_.id));
+  running_ = {};
 }
 
 void Watch::task_created(const AnyTask& task, const AnyTask& by) {
@@ -187,13 +199,13 @@ void Watch::task_created(const AnyTask& task, const AnyTask& by) {
 
 void Watch::task_step(const AnyTask& task) {
   const std::lock_guard lock(recorder_.mutex);
-  find_cancellations();
+  find_cancellation(known(task));
   event("step", array(known(task).id), task.get_name());
 }
 
 void Watch::task_waits(const AnyTask& task, const AnyFuture& on) {
   const std::lock_guard lock(recorder_.mutex);
-  const int future = on ? future_of(task, on) : -1;
+  const int future = on ? future_of(task, on).id : -1;
   const int stack = recorder_.record.intern("stacks", stack_json(task));
   const std::vector<asyncio::StackEntry> entries = task.get_stack();
   std::string text = task.get_name() + (on ? " on a future" : " for one iteration");
@@ -205,13 +217,15 @@ void Watch::task_waits(const AnyTask& task, const AnyFuture& on) {
 
 void Watch::task_woken(const AnyTask& task, const AnyFuture& by) {
   const std::lock_guard lock(recorder_.mutex);
-  const int future = future_of(task, by);
-  event("wake", array(known(task).id, future), task.get_name(), recorder_.record.place());
+  const auto found = futures_.find(by.state());  // it was waited for
+  if (found == futures_.end()) return;
+  found->second.done = true;
+  event("wake", array(known(task).id, found->second.id), task.get_name(), recorder_.record.place());
 }
 
 void Watch::task_done(const AnyTask& task) {
   const std::lock_guard lock(recorder_.mutex);
-  find_cancellations();
+  find_cancellation(known(task));
   const std::string repr = task.repr();  // not exception(), after which nobody would hear of it
   const std::size_t error = repr.find(" exception=");
   const char* outcome = task.cancelled() ? "cancelled" : error == std::string::npos ? "returned" : "raised";
@@ -226,9 +240,9 @@ void Watch::find_due_timers() {
   if (std::exchange(due_timers_are_known_, true)) return;
   const std::size_t queued = std::get<0>(loop_.inspect()).size();
   while (ready_.size() < queued && !timers_.empty()) {
-    const int id = asyncio::heappop(timers_).id;
-    ready_.push_back(id);
-    event("due", array(id), label(id));
+    const Timer timer = asyncio::heappop(timers_);
+    enqueue(timer.id, timer.state);
+    event("due", array(timer.id), label(timer.id));
   }
 }
 
@@ -260,9 +274,7 @@ void Watch::find_cancelled_timers() {
 // Between two iterations nothing is left in the loop's queue but what will run.
 void Watch::find_skipped() {
   const std::size_t left = std::get<0>(loop_.inspect()).size();
-  for (; ready_.size() > left; ready_.pop_front()) {
-    event("skip", array(ready_.front()), label(ready_.front()) + ", which was cancelled");
-  }
+  while (ready_.size() > left) skip();
 }
 
 void Watch::find_descriptors() {
@@ -275,6 +287,9 @@ void Watch::find_descriptor(int fd, const State* reader, const State* writer) {
   if (known.reader == reader && known.writer == writer) return;
   const bool own = loop_.inbox() && fd == loop_.inbox()->read_end();
   const auto name = [&](const State* state) { return own ? "self-pipe" : short_name(state->repr()); };
+  for (const State* gone : {known.reader, known.writer}) {
+    if (gone && gone != reader && gone != writer) handles_.erase(gone);
+  }
   if (known.reader != reader) known.reader_id = reader ? new_handle(reader, "reader", name(reader)) : -1;
   if (known.writer != writer) known.writer_id = writer ? new_handle(writer, "writer", name(writer)) : -1;
   known.reader = reader, known.writer = writer;
@@ -285,12 +300,14 @@ void Watch::find_descriptor(int fd, const State* reader, const State* writer) {
 }
 
 void Watch::find_cancellations() {
-  for (auto& [state, task] : tasks_) {
-    if (task.cancelling == task.state->cancelling()) continue;
-    task.cancelling = task.state->cancelling();
-    event("cancels", array(task.id, task.cancelling),
-          task.state->get_name() + ".cancelling() is " + std::to_string(task.cancelling));
-  }
+  for (auto& [state, task] : tasks_) find_cancellation(task);
+}
+
+void Watch::find_cancellation(KnownTask& task) {
+  if (task.cancelling == task.state->cancelling()) return;
+  task.cancelling = task.state->cancelling();
+  event("cancels", array(task.id, task.cancelling),
+        task.state->get_name() + ".cancelling() is " + std::to_string(task.cancelling));
 }
 
 // The reader has run, and has read nothing.
@@ -305,7 +322,7 @@ void Watch::find_unread(const State* state) {
 
 std::string Watch::boxes() const {
   std::string text = "\n  ready    ";
-  for (const int id : ready_) text += " [" + label(id) + "]";
+  for (const Queued& queued : ready_) text += " [" + label(queued.id) + "]";
   text += "\n  timers   ";
   const double now = loop_.time();
   for (const Timer& timer : timers_) {

@@ -49,6 +49,19 @@ class Watch : public asyncio::Instrument {
     int reader_id = -1, writer_id = -1;
     int waiting = -1;  // bytes to read, when the selector reported it
   };
+  struct KnownHandle {
+    int id = -1;
+    bool repeats = false;  // a task, a reader or a writer
+    int queued = 0;        // how often it stands in the ready queue: that of a signal may do so more than once
+  };
+  struct Queued {
+    int id = -1;
+    const State* state = nullptr;
+  };
+  struct KnownFuture {
+    int id = -1;
+    bool done = false;  // what is waited for at this address from now on is another one
+  };
   struct KnownTask {
     int id = -1;
     asyncio::TaskState* state = nullptr;
@@ -61,7 +74,10 @@ class Watch : public asyncio::Instrument {
   int new_handle(const State* state, const char* kind, const std::string& label, int task = -1, int place = -1);
   int handle_of(const State* state, const char* kind, int place);
   int known_handle(const State* state) const;
-  int future_of(const asyncio::AnyTask& task, const asyncio::AnyFuture& future);
+  void enqueue(int id, const State* state);
+  Queued dequeue();
+  void skip();
+  KnownFuture& future_of(const asyncio::AnyTask& task, const asyncio::AnyFuture& future);
   KnownTask& known(const asyncio::AnyTask& task);
   const std::string& label(int handle) const { return labels_.at(handle); }
   std::string by_whom(int handle) const { return handle < 0 ? "" : "  by " + label(handle); }
@@ -74,20 +90,22 @@ class Watch : public asyncio::Instrument {
   void find_descriptors();
   void find_descriptor(int fd, const State* reader, const State* writer);
   void find_cancellations();
+  void find_cancellation(KnownTask& task);
   void find_unread(const State* state);
 
   Recorder& recorder_;
   asyncio::EventLoop& loop_;
   int id_, iteration_ = 0;
   bool due_timers_are_known_ = true, in_select_ = false;
-  std::deque<int> ready_;
+  std::deque<Queued> ready_;
+  Queued running_;
   std::vector<Timer> timers_;  // a heap, item by item the loop's
   std::unordered_set<int> cancelled_timers_;
   std::map<int, Descriptor> descriptors_;
-  std::unordered_map<const State*, int> handles_;
+  std::unordered_map<const State*, KnownHandle> handles_;
   std::unordered_map<const asyncio::FutureState*, KnownTask> tasks_;
-  std::unordered_map<const asyncio::FutureState*, int> futures_;  // that are not done
-  std::map<int, std::string> labels_;                             // of handles and, below zero, of tasks
+  std::unordered_map<const asyncio::FutureState*, KnownFuture> futures_;
+  std::map<int, std::string> labels_;  // of handles
 };
 
 }  // namespace study

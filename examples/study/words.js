@@ -28,8 +28,9 @@ const KINDS_OF_SOON = { selector: 'EventLoop::add_callback', task: 'TaskState::s
 
 const LIBRARY_NAMES = [
   [/sleep_until_timer/, 'sleep()'], [/sleep0/, 'sleep(0)'], [/wait_until_ready|SockWaiter/, 'a descriptor to be ready'],
-  [/World::shutdown/, 'the shutdown of run()'],
+  [/World::shutdown/, 'the shutdown of run()'], [/StreamReaderState::wait_for_data/, 'data of its stream'],
 ];
+const LIBRARY_CALLBACKS = [[/sleep_until_timer/, 'timer of sleep()'], [/SelectorTransport/, 'a transport'], [/ServerState/, 'a server'], [/SockWaiter/, 'a waiting sock_ method']];
 
 function seconds(value) {
   if (value >= 1) return `${+value.toFixed(3)} s`;
@@ -73,9 +74,11 @@ class Words {
     if (id < 0) return 'the loop';
     const [kind, label, task, place] = this.record.handles[id];
     if (task >= 0) return this.task(task);
-    if (kind === 'reader' || kind === 'writer') return label === 'self-pipe' ? 'the self-pipe' : `${kind} ${label}`;
+    if (label === 'self-pipe') return 'the self-pipe';
     const at = this.line(place);
-    if (/sleep_until_timer/.test(label)) return 'timer of sleep()';
+    const known = LIBRARY_CALLBACKS.find(([pattern]) => pattern.test(label));
+    if (known) return kind === 'reader' || kind === 'writer' ? `${kind} of ${known[1]}` : known[1];
+    if (kind === 'reader' || kind === 'writer') return `${kind}, ${label}`;
     const name = label === 'function' ? 'callback' : label.replace(/^lambda in asyncio::/, 'callback of ').replace(/^asyncio::/, '');
     if (at && /^lambda in/.test(name)) return `lambda, line ${at[2]}`;
     return at ? `${name}, line ${at[2]}` : name === 'callback' ? "callback of asyncio's own" : name;
