@@ -33,9 +33,9 @@ const LIBRARY_NAMES = [
 const LIBRARY_CALLBACKS = [[/sleep_until_timer/, 'timer of sleep()'], [/SelectorTransport/, 'a transport'], [/ServerState/, 'a server'], [/SockWaiter/, 'a waiting sock_ method']];
 
 function seconds(value) {
-  if (value >= 1) return `${+value.toFixed(3)} s`;
-  if (value >= 0.001) return `${+(value * 1e3).toFixed(2)} ms`;
-  return `${+(value * 1e6).toFixed(1)} µs`;
+  if (value >= 1) return `${+value.toPrecision(4)} s`;
+  if (value >= 0.001) return `${+(value * 1e3).toPrecision(4)} ms`;
+  return `${+(value * 1e6).toPrecision(4)} µs`;
 }
 
 // asyncio::Queue<int>::get is Queue.get().
@@ -79,7 +79,7 @@ class Words {
     const known = LIBRARY_CALLBACKS.find(([pattern]) => pattern.test(label));
     if (known) return kind === 'reader' || kind === 'writer' ? `${kind} of ${known[1]}` : known[1];
     if (kind === 'reader' || kind === 'writer') return `${kind}, ${label}`;
-    const name = label === 'function' ? 'callback' : label.replace(/^lambda in asyncio::/, 'callback of ').replace(/^asyncio::/, '');
+    const name = label === 'function' ? 'callback' : label.replace(/^lambda in asyncio::/, 'callback of ').replace(/^asyncio::/, '').replaceAll('::', '.');
     if (at && /^lambda in/.test(name)) return `lambda, line ${at[2]}`;
     return at ? `${name}, line ${at[2]}` : name === 'callback' ? "callback of asyncio's own" : name;
   }
