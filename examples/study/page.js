@@ -78,6 +78,7 @@ class Page {
     $('search').addEventListener('keydown', (press) => press.key === 'Enter' && this.search($('search').value, 1));
     $('theme').addEventListener('click', () => this.theme(document.documentElement.dataset.theme === 'dark' ? 'light' : 'dark'));
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', (change) => this.theme(change.matches ? 'dark' : 'light'));
+    for (const media of ['beforeprint', 'afterprint']) addEventListener(media, () => this.timeline.draw());
     addEventListener('hashchange', () => this.go(this.fromAddress()));
   }
 
@@ -143,6 +144,7 @@ class Quiz {
     this.asked = 0;
     document.body.classList.add('predicting');
     this.ask();
+    $('predict').scrollIntoView({ block: 'nearest' });
   }
 
   hide(limit) {

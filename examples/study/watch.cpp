@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <typeinfo>
 
 namespace study {
 namespace {
@@ -112,15 +113,18 @@ Watch::KnownTask& Watch::known(const AnyTask& task) {
   return known;
 }
 
-// A future is called what the innermost coroutine of the task that awaits it is called: asyncio::Queue<int>::get.
+// A future is called what the innermost coroutine that awaits it is called, such as asyncio::Queue<int>::get. That of
+// gather is awaited by the program itself.
 Watch::KnownFuture& Watch::future_of(const AnyTask& task, const AnyFuture& future) {
   KnownFuture& known = futures_[future.state()];
   if (known.id >= 0 && !known.done) return known;
   const auto found = tasks_.find(future.state());
   const std::vector<asyncio::StackEntry> stack = task.get_stack();
+  const asyncio::FutureState& state = *future.state();
+  const bool is_gather = asyncio::demangle(typeid(state).name()).find("Gathering") != std::string::npos;
+  const std::string awaits = stack.empty() ? "" : stack.back().function;
   const std::string entry =
-      "[" + array(quote(stack.empty() ? "" : stack.back().function), found == tasks_.end() ? -1 : found->second.id) +
-      "]";
+      "[" + array(quote(is_gather ? "asyncio::gather" : awaits), found == tasks_.end() ? -1 : found->second.id) + "]";
   return known = {recorder_.record.add("futures", entry)};
 }
 
