@@ -30,7 +30,9 @@ KERNEL         := $(BUILD)/kernel/libasyncio-kernel.a
 KERNEL_LADDER  := $(basename $(wildcard examples/0[1-7]_*.cpp))
 
 LIB_SOURCES  := $(filter-out loop/alone.cpp,$(wildcard $(addsuffix /*.cpp,selectors loop loop/* future task task/*)))
-EXAMPLES     := $(basename $(filter-out examples/exercises/% examples/third_party/%,$(wildcard examples/*.cpp examples/*/*.cpp)))
+# Not those that a folder's rules.mk builds in its own way.
+EXAMPLES     := $(basename $(filter-out $(patsubst %,examples/%/%.cpp,exercises study third_party),\
+                                        $(wildcard examples/*.cpp examples/*/*.cpp)))
 TEST_SOURCES := $(wildcard tests/test_*.cpp)
 DIFFERENTIAL := $(wildcard tests/differential/*.cpp)
 INTERPRETER  := $(patsubst %,tests/differential/%.cpp,interpreter operations program show)

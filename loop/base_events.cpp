@@ -30,6 +30,7 @@ EventLoop::EventLoop(std::unique_ptr<selectors::BaseSelector> selector)
   if (!selector_) throw ValueError("the selector is null");
   make_self_pipe();
   world_ = make_world(*this);
+  if (loop_created) loop_created(*this);
 }
 
 EventLoop::~EventLoop() {

@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -98,6 +99,10 @@ class LoopWorld {
 /// Called by the constructor of a loop. Defined in loop/io/world.cpp; for the kernel alone, loop/alone.cpp returns
 /// null.
 std::unique_ptr<LoopWorld> make_world(EventLoop& loop);
+
+/// Called with every new loop, if the program defines it: a recorder does, to watch loops that others make. Called in the
+/// constructor of EventLoop, when a subclass of it is not constructed yet.
+[[gnu::weak]] void loop_created(EventLoop& loop);
 
 /// Options of create_task.
 struct TaskOptions {
@@ -256,6 +261,8 @@ class EventLoop : public AbstractEventLoop {
   /// What the rest of the library has attached; null in a program that links only the kernel.
   LoopWorld* world() const noexcept { return world_.get(); }
   LoopObserver* observer() const noexcept { return observer_.get(); }
+  /// What an observer can see: the ready queue; the timers, as the heap they are; reader and writer of each descriptor.
+  auto inspect() const noexcept { return std::tie(ready_, scheduled_, io_handles_); }
   /// Replaces and destroys the observer; null: the loop has none.
   void set_observer(std::unique_ptr<LoopObserver> observer) noexcept { observer_ = std::move(observer); }
 

@@ -35,14 +35,12 @@ void CoroutineBase::throw_cannot_take() const {
 
 std::optional<AnyFuture> CoroutineBase::send() {
   Frame* innermost = this->innermost();
-  if (!send(innermost)) return std::nullopt;
-  return AnyFuture(innermost->yielded);
+  return send(innermost) ? std::optional(AnyFuture(innermost->yielded)) : std::nullopt;
 }
 
 std::optional<AnyFuture> CoroutineBase::throw_(std::exception_ptr exception) {
   Frame* innermost = this->innermost();
-  if (!throw_(std::move(exception), innermost)) return std::nullopt;
-  return AnyFuture(innermost->yielded);
+  return throw_(std::move(exception), innermost) ? std::optional(AnyFuture(innermost->yielded)) : std::nullopt;
 }
 
 bool CoroutineBase::throw_(std::exception_ptr exception, Frame*& innermost) {

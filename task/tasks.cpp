@@ -145,8 +145,7 @@ void TaskState::handle_yield(FutureState* future) {
 }
 
 void TaskState::future_done(const AnyFuture& future) noexcept {
-  LoopObserver* observer = get_loop().observer();
-  if (observer) observer->task_woken(AnyTask(this), future);
+  if (LoopObserver* observer = get_loop().observer()) observer->task_woken(AnyTask(this), future);
 }
 
 void TaskState::step_soon_with_error(const std::string& message) {

@@ -1,4 +1,5 @@
 // What an Instrument is told, and when. Upstream has no counterpart; trio's instruments have some of the same rules.
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -19,6 +20,8 @@ using asyncio::Instrument;
 using test::Log;
 using test::run_once;
 using test::TestLoop;
+
+std::function<void(EventLoop&)> on_new_loop;
 
 std::string name_of(const AnyTask& task) { return task ? task.get_name() : "-"; }
 
@@ -82,6 +85,10 @@ Coroutine<void> returns() { co_return; }
 Coroutine<void> waits(Future<void> future) { co_await future; }
 
 }  // namespace
+
+void asyncio::loop_created(EventLoop& loop) {
+  if (on_new_loop) on_new_loop(loop);
+}
 
 TEST_CASE("an instrument is told the timeout of every select, and how many events there were", "[instruments]") {
   TestLoop loop;
@@ -409,4 +416,31 @@ TEST_CASE("the handles that an instrument keeps may outlive their loop", "[instr
   }
   REQUIRE(watching.seen.size() == 2);
   CHECK(watching.seen[0].repr().starts_with("<Task cancelled"));
+}
+
+TEST_CASE("inspect shows the ready queue, the timers as a heap, and the readers and writers", "[instruments]") {
+  TestLoop loop;
+  const Handle soon = loop.call_soon(nothing);
+  loop.call_later(3, nothing);
+  loop.call_later(1, nothing);
+  const Handle reader = loop.add_reader(100, nothing);
+  const auto& [ready, timers, descriptors] = loop.inspect();
+  REQUIRE(ready.size() == 1);
+  CHECK(Handle(ready[0]) == soon);
+  REQUIRE(timers.size() == 2);
+  CHECK(timers[0].when == 1);
+  CHECK(timers[1].when == 3);
+  CHECK(Handle(descriptors.at(100).reader) == reader);
+  CHECK_FALSE(descriptors.at(100).writer);
+  run_once(loop);
+  CHECK(ready.empty());
+}
+
+TEST_CASE("a program that defines loop_created is told of every new loop, before it runs", "[instruments]") {
+  std::vector<bool> were_running;
+  on_new_loop = [&](EventLoop& loop) { were_running.push_back(loop.is_running()); };
+  { const TestLoop made_here; }
+  asyncio::run(test::nothing());
+  on_new_loop = nullptr;
+  CHECK(were_running == std::vector<bool>{false, false});
 }

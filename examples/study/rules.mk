@@ -1,4 +1,3 @@
-PYTHON ?=
 upstream_python = $(or $(PYTHON),$(shell tests/tools/differential python 2>/dev/null),python3)
 
 .PHONY: side-by-side
@@ -9,3 +8,41 @@ side-by-side:  ## each function beside upstream's, as a page; FN=run_once: one o
 PLAYGROUND = $(BUILD)/examples/study/playground $(BUILD)/tests/differential/differential
 playground: $(PLAYGROUND)  ## a page to try the little language of tests/differential, here and on CPython: PORT=8090
 	@$(PLAYGROUND) $(or $(PYTHON),$(shell tests/tools/differential python 2>/dev/null),-) $(or $(PORT),0)
+# The loop at work, as a page: README.md in this folder. PROGRAM is a source file, with or without its .cpp.
+RECORDER := $(patsubst %,$(BUILD)/examples/study/%.o,record recorder watch virtual_clock)
+
+.PHONY: study study-test
+
+ifneq ($(filter study,$(MAKECMDGOALS)),)
+studied := $(patsubst %.cpp,%,$(PROGRAM)).cpp
+$(if $(PROGRAM),,$(error make study: say which: make study PROGRAM=examples/04_task, or PROGRAM=mine.cpp ARGS='what it is given'))
+$(if $(wildcard $(studied)),,$(error make study: there is no file $(studied)))
+studied_name := $(basename $(notdir $(studied)))
+studied_object := $(BUILD)/study/one$(basename $(abspath $(studied))).o
+$(studied_object): $(studied) $(BUILD)/compile.flags
+	@mkdir -p $(@D)
+	@$(compile) -O0 -Wno-error -c $< -o $@
+-include $(studied_object:.o=.d)
+endif
+
+# Not optimised: then every event knows its line.
+$(BUILD)/study/%.o: %.cpp $(BUILD)/compile.flags
+	@mkdir -p $(@D)
+	@$(compile) -O0 -Wno-error -c $< -o $@
+
+$(BUILD)/study/%: $(BUILD)/study/%.o $(RECORDER) $(LIB) $(BUILD)/link.flags
+	@$(link) $< $(RECORDER) $(LIB) -o $@
+
+study: $(studied_object) $(RECORDER) $(LIB)  ## the loop at work, as a page to step through: make study PROGRAM=mine.cpp ARGS='…' VIRTUAL=1 PERFETTO=1
+	@mkdir -p build/study
+	@$(link) $< $(RECORDER) $(LIB) -o build/study/$(studied_name)
+	@ASYNCIO_STUDY=build/study/$(studied_name).json $(if $(VIRTUAL),VIRTUAL=$(VIRTUAL)) build/study/$(studied_name) $(ARGS) || echo '(it ended with status '$$?')'
+	@python3 examples/study/make_page.py build/study/$(studied_name).json --source $(studied) \
+	    $(if $(PERFETTO),--perfetto build/study/$(studied_name).trace.json) -o build/study/$(studied_name).html
+
+STUDY_TESTED := $(addprefix examples/,01_call_soon 02_timers 03_future 04_task 05_sleep 06_cancel 07_pipe 09_gather_wait_group 10_timeouts \
+    11_queue_workers 12_cancellation_rules 13_context 14_who_awaits_whom 15_pitfalls 16_tcp_echo_streams 17_protocol 19_threads 21_subprocess) \
+    $(basename $(wildcard examples/study/findings/*.cpp)) examples/study/many_events examples/study/waits_for_signal
+
+study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED))  ## the recorder on twenty programs, and their pages in a browser
+	@python3 examples/study/test.py $(BUILD)/study build/study-test

@@ -1,0 +1,218 @@
+#!/usr/bin/env python3
+"""Tests of the recorder, on recorded programs: does a recording obey the rules of the loop, and do they print what they print
+without it? Then the page in a browser, where there is one.
+
+    test.py PROGRAMS OUT     folders: the programs, linked with the recorder, and where to write"""
+import bisect
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.dont_write_bytecode = True
+sys.path.insert(0, HERE)
+import make_page  # noqa: E402
+import perfetto  # noqa: E402
+
+LADDER = ["01_call_soon", "02_timers", "03_future", "04_task", "05_sleep", "06_cancel", "07_pipe", "09_gather_wait_group", "10_timeouts",
+          "11_queue_workers", "12_cancellation_rules", "13_context", "14_who_awaits_whom", "15_pitfalls", "16_tcp_echo_streams", "17_protocol",
+          "19_threads", "21_subprocess"]
+PAGES = LADDER[:12] + ["16_tcp_echo_streams", "17_protocol"]
+ARGUMENTS = {"select": 1, "woke": 1, "due": 1, "drop": 1, "heap": 1, "soon": 2, "timer": 4, "cancel": 1, "skip": 1, "run": 1, "ran": 1, "create": 2,
+             "step": 1, "wait": 3, "wake": 2, "done": 3, "cancels": 2, "fd": 4, "unread": 2, "print": 2}
+failures = []
+checks = 0
+
+
+def check(what: str, seen, expected) -> None:
+    global checks
+    checks += 1
+    if seen != expected:
+        failures.append(f"{what}\n  is {seen!r}\n  should be {expected!r}")
+
+
+def run(program: str, **environment: str) -> subprocess.CompletedProcess:
+    inherited = {name: value for name, value in os.environ.items() if name not in {"ASYNCIO_DEBUG", "ASYNCIO_STUDY", "VIRTUAL"}}
+    return subprocess.run([program], env=inherited | environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def without_numbers(text: str) -> str:
+    """Times, addresses, ports and process ids differ from run to run."""
+    return re.sub(r"0x[0-9a-f]+ *|\d+(\.\d+)?", "N", text)
+
+
+def check_rules(name: str, record: dict) -> None:
+    """The ready queue is first in, first out; a timer becomes due from the top of the heap; tasks change as tasks do."""
+    ready, timers, state = defaultdict(list), defaultdict(list), {}
+    times = []
+    for number, (kind, time, loop, place, *rest) in enumerate(record["events"]):
+        at = f"{name}, event {number} {kind}"
+        check(f"{at}: arguments", len(rest), ARGUMENTS.get(kind))
+        check(f"{at}: place", place < len(record["places"]) and loop < len(record["loops"]), True)
+        times.append(time)
+        if kind in {"soon", "due"}:
+            ready[loop].append(rest[0])
+        if kind == "timer":
+            timers[loop].append((rest[3], rest[0]))
+        if kind in {"due", "drop"}:
+            first = min(when for when, _ in timers[loop])
+            mine = [timer for timer in timers[loop] if timer[1] == rest[0]]
+            check(f"{at}: it is one of those that are due first", [when for when, _ in mine], [first])
+            timers[loop].remove(mine[0])
+        if kind in {"run", "skip"}:
+            check(f"{at}: the first of the queue", ready[loop].pop(0), rest[0])
+        if kind == "select":
+            check(f"{at}: it does not sleep if something is ready", not ready[loop] or rest[0] == 0, True)
+        if kind == "step":
+            check(f"{at}: only a ready task is stepped", state.get(rest[0]), "ready")
+        changed = {"create": "ready", "step": "running", "wake": "ready", "done": "done"}.get(kind)
+        if kind == "wait":
+            check(f"{at}: only a running task waits", state.get(rest[0]), "running")
+            changed = "ready" if rest[1] < 0 else "waiting"
+        if changed:
+            state[rest[0]] = changed
+    check(f"{name}: time does not go back", times == sorted(times), True)
+    check(f"{name}: all tasks are done in the end", {task: now for task, now in state.items() if now != "done"}, {})
+
+
+def check_recording(name: str, program: str, out: str) -> dict:
+    path = os.path.join(out, f"{name}.json")
+    ran = run(program, ASYNCIO_STUDY=path)
+    if not os.path.exists(path):
+        sys.exit(f"{name}: ended with status {ran.returncode} and left no recording\n{ran.stderr}")
+    with open(path, encoding="utf-8") as file:
+        record = json.load(file)
+    check_rules(name, record)
+    printed = "".join(event[5] for event in record["events"] if event[0] == "print" and event[4] == 1)
+    if name != "21_subprocess":  # what a child prints is not the program's
+        check(f"{name}: what it printed is in the recording", printed, ran.stdout)
+    check(f"{name}: prints the same if it is not recorded", without_numbers(ran.stdout), without_numbers(run(program).stdout))
+    return record
+
+
+def check_page(name: str, record: dict, source: str, out: str) -> None:
+    complete = make_page.complete(record, source)
+    text = json.dumps(complete)
+    check(f"{name}: no path of this machine is in the page", make_page.ROOT in text.replace(json.dumps(complete["sources"]), ""), False)
+    with open(os.path.join(out, f"{name}.json"), "w", encoding="utf-8") as file:
+        file.write(text)
+    with open(os.path.join(out, f"{name}.html"), "w", encoding="utf-8") as file:
+        file.write(make_page.page(complete))
+    check_perfetto(name, complete)
+
+
+def check_perfetto(name: str, record: dict) -> None:
+    """What ui.perfetto.dev asks of Trace Event JSON: slices of a track nest, arrows have two ends in slices, times are in microseconds."""
+    trace = perfetto.trace(record)["traceEvents"]
+    check(f"{name}, perfetto: is JSON", json.loads(json.dumps(trace)), trace)
+    tracks, arrows, outermost = defaultdict(list), defaultdict(list), defaultdict(list)
+    check(f"{name}, perfetto: every event has what it needs", all(key in event for event in trace for key in ("ph", "pid", "tid", "name")), True)
+    for event in trace:
+        if event["ph"] == "X":
+            check(f"{name}, perfetto: no negative duration", event["dur"] >= 0, True)
+            tracks[event["tid"]].append(event)
+        if event["ph"] in "sf":
+            arrows[event["id"], event["cat"], event["name"]].append(event)
+    for track, slices in tracks.items():
+        slices.sort(key=lambda each: (each["ts"], -each["dur"]))
+        open_until = []
+        for each in slices:
+            while open_until and open_until[-1] <= each["ts"] + 1e-6:
+                open_until.pop()
+            check(f"{name}, perfetto: slices nest", not open_until or each["ts"] + each["dur"] <= open_until[-1] + 1e-6, True)
+            if not open_until:
+                outermost[track].append((each["ts"], each["ts"] + each["dur"]))
+            open_until.append(each["ts"] + each["dur"])
+    for ends in arrows.values():
+        check(f"{name}, perfetto: an arrow has a beginning and an end", [end["ph"] for end in ends], ["s", "f"])
+        for end in ends:
+            slices = outermost[end["tid"]]
+            start, until = slices[bisect.bisect(slices, (end["ts"], float("inf"))) - 1]
+            check(f"{name}, perfetto: an arrow ends in a slice", start <= end["ts"] <= until, True)
+    steps = sum(event[0] == "step" for event in record["events"])
+    check(f"{name}, perfetto: every step is a slice", sum(event.get("cat") == "step" for event in trace), steps)
+    last = record["events"][-1][1]
+    check(f"{name}, perfetto: microseconds", max(event.get("ts", 0) for event in trace) <= last, True)
+
+
+def check_terminal(programs: str) -> None:
+    """ASYNCIO_STUDY=- and step, VIRTUAL=1."""
+    program = os.path.join(programs, "examples/02_timers")
+    trace = run(program, ASYNCIO_STUDY="-", VIRTUAL="1").stdout
+    check("text trace: a line per event", all(re.match(r"#\d+ +\d+\.\d{6}  \w+ ", line) for line in trace.splitlines()), True)
+    check("text trace: the same each time on a virtual clock", trace, run(program, ASYNCIO_STUDY="-", VIRTUAL="1").stdout)
+    check("virtual clock: the last timer is due after 0.7 s", re.findall(r"(0\.7\d*)  run", trace) != [], True)
+    kinds = lambda text: [line.split()[2] for line in text.splitlines()]  # noqa: E731
+    tasks = os.path.join(programs, "examples/04_task")
+    check("virtual clock: the same events as on the real one", kinds(run(tasks, ASYNCIO_STUDY="-", VIRTUAL="1").stdout),
+          kinds(run(tasks, ASYNCIO_STUDY="-").stdout))
+    stepped = subprocess.run([program], env=os.environ | {"ASYNCIO_STUDY": "step", "VIRTUAL": "1"}, input="\n" * 3, capture_output=True, text=True,
+                             timeout=60).stdout
+    check("step: asks after each iteration until the input ends", stepped.count("Enter: the next iteration> "), 4)
+    check("step: shows the three boxes", all(f"\n  {box}" in stepped for box in ("ready", "timers", "selector")), True)
+    check("step: shows the timers in heap order", re.search(r"timers    \[.* in 0\.\d+\] \[", stepped) is not None, True)
+    slow = run(os.path.join(programs, "examples/05_sleep"), VIRTUAL="1")
+    check("virtual clock: prints what it prints on the real one", without_numbers(slow.stdout),
+          without_numbers(run(os.path.join(programs, "examples/05_sleep")).stdout))
+
+
+def check_signal(programs: str) -> None:
+    """kill -USR1 in debug mode: ps and pstree, while the program waits."""
+    program = subprocess.Popen([os.path.join(programs, "examples/study/waits_for_signal")], env=os.environ | {"ASYNCIO_DEBUG": "1"}, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    program.stdout.readline()
+    program.send_signal(10)
+    out = ""
+    while "└── (T)" not in out:
+        line = program.stderr.readline()
+        if not line:
+            break
+        out += line
+    program.kill()
+    program.wait()
+    check("kill -USR1: the table of tasks", "awaiter chain" in out and "inner" in out, True)
+    check("kill -USR1: the tree", "└── (T)" in out, True)
+
+
+def browser_is_there(out: str) -> bool:
+    for tool, packages in (("chromium", "apt-get install chromium"), ("node", "apt-get install nodejs"), ("npm", "apt-get install npm")):
+        if not shutil.which(tool):
+            print(f"skipped the page in a browser: there is no {tool} here ({packages})")
+            return False
+    if not os.path.isdir(os.path.join(out, "node_modules/playwright-core")):
+        asked = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--no-save", "--silent", "--prefix", out, "playwright-core"]
+        if subprocess.run(asked, capture_output=True).returncode != 0:
+            print("skipped the page in a browser: npm install playwright-core has failed")
+            return False
+    return True
+
+
+def main() -> None:
+    programs, out = sys.argv[1:]
+    os.makedirs(out, exist_ok=True)
+    for old in glob.glob(os.path.join(out, "*.html")) + glob.glob(os.path.join(out, "[0-9a-z]*_*.json")):
+        os.remove(old)
+    sources = [f"examples/{name}.cpp" for name in LADDER] + sorted(glob.glob("examples/study/findings/*.cpp")) + ["examples/study/many_events.cpp"]
+    for source in sources:
+        name, path = os.path.basename(source)[:-4], source[:-4]
+        record = check_recording(name, os.path.join(programs, path), out)
+        if name in PAGES or "/study/" in source:
+            check_page(name, record, source, out)
+    check_terminal(programs)
+    check_signal(programs)
+    for failure in failures[:40]:
+        print("FAILED", failure)
+    print(f"the recorder: {checks} checks, {len(failures)} failed")
+    status = bool(failures)
+    if browser_is_there(out):
+        status |= subprocess.run(["node", os.path.join(HERE, "test_page.mjs"), out], check=False).returncode != 0
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()
