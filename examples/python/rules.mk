@@ -1,6 +1,8 @@
 # CPython on this kernel. PYTHON=... names the interpreter; each has a module of its own in build/python/cpploop.
 PYTHON_BUILD   := build/python$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))
-PYTHON_SOURCES := $(wildcard examples/python/src/*.cpp) loop/debug/instruments.cpp $(filter-out loop/alone.cpp,$(KERNEL_SOURCES))
+# PYTHON_EXTRA=... are more sources to link into the module: an instrument in C++ that adds itself to every loop.
+PYTHON_SOURCES := $(wildcard examples/python/src/*.cpp) loop/debug/instruments.cpp $(filter-out loop/alone.cpp,$(KERNEL_SOURCES)) \
+                  $(PYTHON_EXTRA)
 python_objects  = $(PYTHON_BUILD)/$(python_tag)/$(patsubst %.cpp,%.o,$(1))
 
 # Only for the targets of this folder: others need no Python.

@@ -146,7 +146,6 @@ template <unsigned event> PyObject* add_io(PyObject* self, Arguments arguments, 
   return guarded([&] {
     Loop& loop = loop_of(self);
     Call call = parse(event == selectors::EVENT_READ ? "_add_reader" : "_add_writer", 1, arguments, count, keywords);
-    loop.check_usable();
     const int fd = file_descriptor(arguments[0]);
     Object handle = new_handle(loop, call.callback, std::move(call.arguments), call.context);
     loop.add_io_handle(fd, event, kernel_handle(handle));

@@ -3,7 +3,6 @@ import asyncio
 import contextvars
 import faulthandler
 import gc
-import io
 import logging
 import os
 import pathlib
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 import unittest
 import warnings
 import weakref
@@ -205,12 +203,11 @@ class Contexts(LoopTest):
         self.assertEqual((variable.get(), given[variable]), ("outside", "inside"))
 
     def test_a_context_that_is_entered_is_an_error_of_the_callback(self):
-        reported = []
-        self.loop.set_exception_handler(lambda loop, context: reported.append(context["exception"]))
         context = contextvars.Context()
         self.loop.call_soon(print, context=context)
-        context.run(run_once, self.loop)
-        self.assertIsInstance(reported[0], RuntimeError)
+        with self.assertLogs("asyncio", logging.ERROR) as logs:
+            context.run(run_once, self.loop)
+        self.assertRegex(logs.output[0], "(?s)Exception in callback print.*RuntimeError: cannot enter context")
 
 
 class Errors(LoopTest):
@@ -510,7 +507,7 @@ class Garbage(unittest.TestCase):
                 reader.setblocking(False)
                 loop.call_soon(writer.send, b"abc")
                 await loop.sock_recv(reader, 10)
-                loop.add_writer(writer, print).cancel() if False else None
+                loop._add_writer(writer, print).cancel()
             loop.call_later(1000, print).cancel()
             loop.call_later(1000, print, loop)
             loop.call_soon(int, "no number")
