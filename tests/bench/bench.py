@@ -189,20 +189,21 @@ def counts(build, only, update, ours_only):
 
 
 def check(build):
-    """Fails where a count has grown by over 3% since it was written down."""
+    """Fails where a count has grown by over 3% since it was written down; by 10% for an echo, where it depends on how many
+    messages come at once."""
     ours = {name: entry for name, entry in commands(build).items() if name == "asyncio-cpp"}
     known = json.loads(COUNTS.read_text())
     result = count(ours, known, build / "tests/bench/load", False)
-    grown = [row for row, cells in result.items() if cells["asyncio-cpp"][0] > 1.03 * known[row][0]]
+    grown = [row for row, cells in result.items() if cells["asyncio-cpp"][0] > (1.1 if row in ECHO else 1.03) * known[row][0]]
     for row, cells in result.items():
-        print(f"{row:16}{known[row][0]:8,} -> {cells['asyncio-cpp'][0]:8,}{'   more than 3% over' if row in grown else ''}")
+        print(f"{row:16}{known[row][0]:8,} -> {cells['asyncio-cpp'][0]:8,}{'   has grown' if row in grown else ''}")
     sys.exit(1 if grown else 0)
 
 
 # ---- How cost grows
 
 def growth(build):
-    """Instructions of one operation against the size, and the exponent that fits: 0 is flat."""
+    """CPU time of one operation against the size, and the exponent that fits: 0 is flat."""
     program = [str(build / "tests/bench/growth")]
     rows = subprocess.run(program, stdout=subprocess.PIPE, check=True, text=True).stdout.splitlines()[1:]
     page = []
