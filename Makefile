@@ -43,7 +43,7 @@ object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all help demo run kernel examples trace test differential trace-of golden mutants check bench bench-echo bench-fib \
+.PHONY: all help demo run kernel examples trace test differential trace-of golden mutants check bench-echo bench-fib \
         bench-deps compare wc lint format install uninstall catch2 clean FORCE
 .SECONDARY:
 
@@ -183,10 +183,6 @@ check:  ## what CI does on top of the tests: both compilers, sanitizers, budgets
 
 compare: examples  ## every example beside its Python twin: what differs
 	@tests/tools/compare $(BUILD)
-
-bench:  ## speed, against bare C++ and the peers that are installed
-	@tests/tools/bench $(BUILD) "$(CXX)"
-	@$(MAKE) --no-print-directory $(BUILD)/tests/bench/echo && $(BUILD)/tests/bench/echo
 
 bench-echo: examples  ## messages per second of the echo servers
 	@tests/tools/bench-echo $(BUILD)

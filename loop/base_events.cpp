@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <ctime>
 #include <iomanip>
 #include <iostream>
 
@@ -75,9 +74,7 @@ void EventLoop::check_thread() const {
 }
 
 double EventLoop::time() const {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 void EventLoop::run_forever() {
@@ -107,7 +104,7 @@ void EventLoop::close() {
 
 // NOTES [pending-task] A callback may hold its own handle, so the callable inside each handle is destroyed.
 void EventLoop::end_pending() noexcept {
-  for (const Ref<HandleState>& handle : std::exchange(ready_, {})) handle->drop_callback();
+  while (!ready_.empty()) ready_.popleft()->drop_callback();
   for (const Scheduled& timer : std::exchange(scheduled_, {})) {
     timer.handle->scheduled_ = false;
     timer.handle->drop_callback();
@@ -118,10 +115,11 @@ void EventLoop::end_pending() noexcept {
 }
 
 // Handles leave their lists without telling the loop, so listed_ is only an upper bound. It is counted again before the
-// queue grows.
+// queue grows; the half on top makes this rare.
 void EventLoop::grow_ready(std::size_t n) {
   listed_ = pending_tasks_.size() + pending_callbacks_.size();
-  ready_.reserve(2 * (ready_.size() + n) + 3 * listed_);
+  const std::size_t needed = ready_.size() + listed_ + n;
+  ready_.reserve(needed + needed / 2);
 }
 
 void EventLoop::add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {
@@ -130,10 +128,14 @@ void EventLoop::add_pending(LinkedList<PendingHandle>& list, PendingHandle& hand
   list.push_back(handle);
 }
 
+void EventLoop::tell_scheduled(const Ref<HandleState>& handle) {
+  observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
+}
+
 TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {
   check_usable();
   if (std::isnan(timer->when())) throw ValueError("Invalid delay: NaN (not a number)");
-  if (observer_) observer_->handle_scheduled(Handle(timer), Handle(Ref<HandleState>(running_)));
+  if (observer_) tell_scheduled(timer);
   heappush(scheduled_, {timer->when(), timer});
   timer->scheduled_ = true;
   return TimerHandle(std::move(timer));
@@ -191,23 +193,17 @@ inline void EventLoop::queue_due_timers() {
     make_room(1);
     Ref<TimerHandleState> timer = heappop(scheduled_).handle;
     timer->scheduled_ = false;
-    ready_.push_back(std::move(timer));
+    ready_.append(std::move(timer));
   }
 }
 
 // The only place where callbacks are called. Only what is ready at the start is run; what these callbacks schedule is
 // left to the next iteration.
 inline void EventLoop::run_ready() {
-  std::size_t done = 0;
-  const Finally forget([&] { ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(done)); });
-  for (const std::size_t ntodo = ready_.size(); done < ntodo;) {
-    const Ref<HandleState> handle = std::move(ready_[done++]);
+  for (std::size_t ntodo = ready_.size(); ntodo > 0; --ntodo) {
+    const Ref<HandleState> handle = ready_.popleft();
     if (handle->cancelled()) continue;
-    if (debug_ || observer_) {
-      run_observed(*handle);
-    } else {
-      handle->run(*this);
-    }
+    debug_ || observer_ ? run_observed(*handle) : handle->run(*this);
   }
 }
 

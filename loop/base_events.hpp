@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "loop/abstract_events.hpp"
+#include "loop/python/deque.hpp"
 #include "loop/python/heapq.hpp"
 #include "loop/python/inbox.hpp"
 #include "selectors/selectors.hpp"
@@ -242,8 +243,9 @@ class EventLoop : public AbstractEventLoop {
   void add_threadsafe(Ref<HandleState> handle);
   /// As add_reader or add_writer, but also for a descriptor that a transport owns.
   Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
-  /// As remove_reader or remove_writer, but also for a descriptor that a transport owns.
-  bool remove_io_handle(int fd, unsigned event);
+  /// As remove_reader or remove_writer, but also for a descriptor that a transport owns. With `keep_watching`, the
+  /// selector is told only when the event happens and nobody waits for it. NOTES [sock-wait]
+  bool remove_io_handle(int fd, unsigned event, bool keep_watching = false);
   /// Queues a handle, after the handles that other threads have added.
   /// asyncio: selector_events.BaseSelectorEventLoop._add_callback
   void add_callback(Ref<HandleState> handle) {
@@ -283,6 +285,7 @@ class EventLoop : public AbstractEventLoop {
   // The callbacks that wait for a descriptor: the `data` of its registration.
   struct IoHandles {
     Ref<HandleState> reader, writer;
+    unsigned watched = 0;  // what the selector watches: all of events(), or more [sock-wait]
     unsigned events() const noexcept {
       return (reader ? selectors::EVENT_READ : 0) | (writer ? selectors::EVENT_WRITE : 0);
     }
@@ -316,16 +319,16 @@ class EventLoop : public AbstractEventLoop {
   // Queues a handle for which make_room() has already reserved a place.
   void wake(Ref<HandleState> handle) noexcept {
     take_from_inbox();
-    if (observer_) [[unlikely]]
-      observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
-    ready_.push_back(std::move(handle));
+    if (observer_) tell_scheduled(handle);
+    ready_.append(std::move(handle));
   }
   // Reserves places in the queue for n more handles and for every pending handle, because waking one must not fail when
-  // memory is exhausted. Two for each: the place of a handle that has run is free again only when the iteration ends.
+  // memory is exhausted.
   void make_room(std::size_t n) {
-    if (ready_.size() + 2 * listed_ + n > ready_.capacity()) grow_ready(n);
+    if (ready_.size() + listed_ + n > ready_.capacity()) grow_ready(n);
   }
   void grow_ready(std::size_t n);
+  void tell_scheduled(const Ref<HandleState>& handle);
   void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle);
   void timer_handle_cancelled() noexcept { ++timer_cancelled_count_; }
   void run_until_done(const AnyFuture& future, bool new_task);
@@ -339,7 +342,7 @@ class EventLoop : public AbstractEventLoop {
   Ref<LoopAnchor> anchor_;
 
   // What run_once works on.
-  std::vector<Ref<HandleState>> ready_;
+  Deque<Ref<HandleState>> ready_;
   std::size_t listed_ = 0;            // at least as many as can be woken: they have places in ready_, see make_room
   std::vector<Scheduled> scheduled_;  // a heap, as heapq makes it
   std::size_t timer_cancelled_count_ = 0;

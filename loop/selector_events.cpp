@@ -12,12 +12,13 @@ using selectors::EVENT_READ, selectors::EVENT_WRITE;
 
 // asyncio: selector_events.BaseSelectorEventLoop._process_events
 void EventLoop::process_events(std::span<const selectors::SelectorEvent> events) {
+  if (events.empty()) return;  // at once, as in most iterations of a busy loop
   for (const auto& [key, mask] : events) {
-    const IoHandles& handles = *static_cast<IoHandles*>(key.data);
+    IoHandles& handles = *static_cast<IoHandles*>(key.data);
     for (const unsigned event : {EVENT_READ, EVENT_WRITE}) {
-      const Ref<HandleState> handle = event == EVENT_READ ? handles.reader : handles.writer;
-      if (!(mask & event) || !handle) continue;
-      if (handle->cancelled()) {
+      if (!(mask & event & handles.watched)) continue;
+      const Ref<HandleState> handle = handles.of(event);
+      if (!handle || handle->cancelled()) {
         remove_io_handle(key.fd, event);
       } else {
         add_callback(handle);
@@ -30,14 +31,15 @@ void EventLoop::process_events(std::span<const selectors::SelectorEvent> events)
 Handle EventLoop::add_io_handle(int fd, unsigned event, Ref<HandleState> handle) {
   check_closed();
   IoHandles& handles = io_handles_[fd];
-  if (handles.events() != 0) {
+  if (handles.watched != 0) {
     try {
       selector_->modify(fd, handles.events() | event, &handles);
     } catch (const OSError&) {
       cancel_io_handles(handles);  // NOTES [stale-fd] their file was closed, and its number is now another file's
     }
   }
-  if (handles.events() == 0) selector_->register_(fd, event, &handles);
+  if (handles.watched == 0) selector_->register_(fd, event, &handles);
+  handles.watched = handles.events() | event;
   handle->set_repeats();
   const Ref<HandleState> replaced = std::exchange(handles.of(event), handle);
   if (replaced) replaced->cancel_callback();  // last, because the destructors of its captures may call us
@@ -45,25 +47,23 @@ Handle EventLoop::add_io_handle(int fd, unsigned event, Ref<HandleState> handle)
 }
 
 // Both _remove_reader and _remove_writer of upstream.
-bool EventLoop::remove_io_handle(int fd, unsigned event) {
+bool EventLoop::remove_io_handle(int fd, unsigned event, bool keep_watching) {
   const auto position = io_handles_.find(fd);
-  if (position == io_handles_.end() || !position->second.of(event)) return false;
+  if (position == io_handles_.end() || !(position->second.watched & event)) return false;
   IoHandles& handles = position->second;
   const Ref<HandleState> removed = std::exchange(handles.of(event), nullptr);
-  try {
-    if (const unsigned left = handles.events()) {
-      selector_->modify(fd, left, &handles);
-    } else {
-      selector_->unregister(fd);
+  if (!keep_watching || debug_) try {  // the check for deadlocks counts what is watched
+      handles.watched = handles.events();
+      handles.watched ? selector_->modify(fd, handles.watched, &handles) : selector_->unregister(fd);
+    } catch (const OSError&) {
+      cancel_io_handles(handles);  // the file was closed, so the other event cannot happen either
     }
-  } catch (const OSError&) {
-    cancel_io_handles(handles);  // the file was closed, so the other event cannot happen either
-  }
-  removed->cancel_callback();
-  return true;
+  if (removed) removed->cancel_callback();  // last, because the destructors of its captures may call us
+  return static_cast<bool>(removed);
 }
 
 void EventLoop::cancel_io_handles(IoHandles& handles) noexcept {
+  handles.watched = 0;
   for (const Ref<HandleState>& handle :
        {std::exchange(handles.reader, nullptr), std::exchange(handles.writer, nullptr)}) {
     if (handle) handle->cancel_callback();
@@ -102,8 +102,8 @@ void EventLoop::add_threadsafe(Ref<HandleState> handle) {
 void EventLoop::empty_inbox() noexcept {
   const std::size_t first = ready_.size();
   inbox_->take([this](std::span<Counted* const> handles) {
-    make_room(handles.size());
-    for (Counted* handle : handles) ready_.push_back(Ref<HandleState>::adopt(static_cast<HandleState*>(handle)));
+    make_room(handles.size() + 1);  // and for the handle that wake() is about to queue
+    for (Counted* handle : handles) ready_.append(Ref<HandleState>::adopt(static_cast<HandleState*>(handle)));
   });
   for (std::size_t i = first; observer_ && i < ready_.size(); ++i)
     observer_->handle_scheduled(Handle(ready_[i]), Handle());

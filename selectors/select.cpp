@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cmath>
 #include <ctime>
 #include <string>
@@ -16,9 +17,7 @@ namespace {
 constexpr double LONGEST_WAIT = 24 * 3600;  // seconds; a longer wait is split into several
 
 double monotonic() noexcept {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be late, never early
@@ -136,7 +135,7 @@ void Epoll::remove(int fd) noexcept {
   registrations_[fd] = {};
 }
 
-void Epoll::block(std::optional<double> timeout) {
+void Epoll::block(const std::optional<double>& timeout) {
   const int size = static_cast<int>(buffer_.size());
   wait_until_ready("epoll_wait", timeout, [&](double seconds) {
     const timespec limit = to_timespec(seconds);

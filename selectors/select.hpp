@@ -75,7 +75,7 @@ class Epoll {
   void remove(int fd) noexcept;
   /// As Poll::wait. Inline because a busy loop polls in every iteration, and a function return right after a system
   /// call is slow.
-  std::span<const PolledEvent> wait(std::optional<double> timeout) {
+  std::span<const PolledEvent> wait(const std::optional<double>& timeout) {
     ready_.clear();
     if (!timeout || *timeout > 0) {
       block(timeout);
@@ -91,7 +91,7 @@ class Epoll {
 
  private:
   void control(int operation, int fd, unsigned events);
-  void block(std::optional<double> timeout);
+  void block(const std::optional<double>& timeout);
   int collect(int n);
   void rebuild();
 

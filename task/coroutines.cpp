@@ -53,18 +53,19 @@ bool CoroutineBase::throw_(std::exception_ptr exception, Frame*& innermost) {
 bool CoroutineBase::send(Frame*& innermost) {
   if (done()) throw RuntimeError("cannot reuse already awaited coroutine");
   if (frame_->running) throw ValueError("coroutine already executing");
-  Frame& outermost = *frame_;
+  Frame &outermost = *frame_, *frame = innermost;
   outermost.running = true;
   for (;;) {
-    innermost->started = true;
-    innermost->handle.resume();
-    if (innermost->handle.done()) {
-      if (innermost == &outermost) break;
-      innermost = innermost->caller;
-    } else if (innermost->cr_await) {
-      innermost = innermost->cr_await->frame_;
+    frame->started = true;
+    frame->handle.resume();
+    if (frame->handle.done()) {
+      if (frame == &outermost) break;
+      frame = frame->caller;
+    } else if (frame->cr_await) {
+      frame = frame->cr_await->frame_;
     } else {
       outermost.running = false;
+      innermost = frame;
       return true;
     }
   }

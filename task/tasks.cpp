@@ -34,7 +34,7 @@ void TaskState::start(TaskOptions options) {
 }
 
 // This task as the handle of its next step. All such handles together hold one reference to the task.
-Ref<PendingHandle> TaskState::next_step() noexcept {
+inline Ref<PendingHandle> TaskState::next_step() noexcept {
   if (HandleState::references() == 0) incref();
   return Ref<PendingHandle>(this);
 }
@@ -80,7 +80,7 @@ void TaskState::check_settable(const char* method) const {
 }
 
 // asyncio: tasks._enter_task, tasks._leave_task
-void TaskState::step_as_current_task(const std::exception_ptr& exception) {
+inline void TaskState::step_as_current_task(const std::exception_ptr& exception) {
   EventLoop& loop = get_loop();
   TaskState* previous = std::exchange(loop.current_task_, this);
   const Finally leave([&] { loop.current_task_ = previous; });
@@ -92,10 +92,10 @@ void TaskState::step_as_current_task(const std::exception_ptr& exception) {
 void TaskState::callback() { fut_waiter_ ? wakeup(*fut_waiter_.state()) : step(nullptr); }
 
 // asyncio: tasks.Task.__wakeup
-void TaskState::wakeup(FutureState& future) { step(future.outcome()); }
+inline void TaskState::wakeup(FutureState& future) { step(future.outcome()); }
 
 // asyncio: tasks.Task.__step
-void TaskState::step(std::exception_ptr exception) {
+inline void TaskState::step(std::exception_ptr exception) {
   if (done()) throw InvalidStateError("step(): already done: " + repr());
   if (must_cancel_) {
     if (!holds<CancelledError>(exception)) exception = make_cancelled_error();
@@ -107,7 +107,7 @@ void TaskState::step(std::exception_ptr exception) {
 
 // Upstream's try and its except clauses. Where upstream catches StopIteration, `yielded` is false here.
 // asyncio: tasks.Task.__step_run_and_handle_result
-void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) {
+inline void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) {
   try {
     const bool yielded = exception ? coro_.throw_(exception, innermost_) : coro_.send(innermost_);
     if (yielded) return handle_yield(innermost_->yielded);
@@ -131,7 +131,7 @@ void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) 
 }
 
 // Its else clause: the coroutine is suspended and has yielded a future, or nothing.
-void TaskState::handle_yield(FutureState* future) {
+inline void TaskState::handle_yield(FutureState* future) {
   EventLoop& loop = get_loop();
   if (future && !future->is_of(loop)) {
     return step_soon_with_error(repr() + " got Future " + future->repr() + " attached to a different loop");

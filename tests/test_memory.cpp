@@ -9,6 +9,7 @@
 #include <iostream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -118,14 +119,14 @@ TEST_CASE("the block given back last is handed out first", "[memory][pool]") {
 }
 
 TEST_CASE("sizes of one class share their blocks, sizes of two classes do not", "[memory][pool]") {
-  void* block = Pool::allocate(57);
-  Pool::release(block, 57);
-  void* smaller = Pool::allocate(56);
+  void* block = Pool::allocate(49);
+  Pool::release(block, 49);
+  void* smaller = Pool::allocate(48);
   CHECK(smaller != block);
-  void* same = Pool::allocate(72);
+  void* same = Pool::allocate(64);
   CHECK(same == block);
-  Pool::release(smaller, 56);
-  Pool::release(same, 72);
+  Pool::release(smaller, 48);
+  Pool::release(same, 64);
 }
 
 #endif
@@ -140,6 +141,23 @@ TEST_CASE("a block may be given back in another thread than the one that took it
   for (void* block : blocks) Pool::release(block, 96);
   SUCCEED();
 }
+
+#if !defined(ASYNCIO_NO_POOL)
+
+TEST_CASE("what threads leave behind when they end is used by other threads", "[memory][pool]") {
+  constexpr int THREADS = 100, BLOCKS = 500;
+  std::set<void*> seen;
+  for (int i = 0; i < THREADS; ++i) {
+    std::thread([&seen] {
+      std::vector<void*> blocks(BLOCKS);
+      for (void*& block : blocks) seen.insert(block = Pool::allocate(96));
+      for (void* block : blocks) Pool::release(block, 96);
+    }).join();
+  }
+  CHECK(seen.size() < 2 * BLOCKS);
+}
+
+#endif
 
 TEST_CASE("a thread may give blocks back while its thread-local objects are being destroyed", "[memory][pool]") {
   struct Late {

@@ -156,7 +156,7 @@ void SelectorTransport::fatal_os_error(const char* what, const char* message) {
   fatal_error(os_error(errno, what), message);
 }
 
-template <class F> bool SelectorTransport::call_protocol(const char* failed, F f) {
+template <class F> bool SelectorTransport::call_protocol(const char* failed, F f, bool fatal) {
   const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may replace it
   try {
     f();
@@ -164,7 +164,8 @@ template <class F> bool SelectorTransport::call_protocol(const char* failed, F f
   } catch (const Exit&) {
     throw;
   } catch (...) {
-    fatal_error(std::current_exception(), failed);
+    fatal ? fatal_error(std::current_exception(), failed)
+          : loop_->call_exception_handler({failed, std::current_exception(), {}, {}});
     return false;
   }
 }
@@ -187,28 +188,18 @@ void SelectorTransport::set_write_buffer_limits(WriteBufferLimits limits) {
 
 // asyncio: transports._FlowControlMixin._maybe_pause_protocol
 void SelectorTransport::maybe_pause_protocol() {
-  if (buffer_size_ <= high_water_ || protocol_paused_) return;
+  if (buffer_size_ <= high_water_ || protocol_paused_ || !protocol_) return;
   protocol_paused_ = true;
-  call_flow_control(&BaseProtocol::pause_writing, "protocol.pause_writing() failed");
+  call_protocol(
+      "protocol.pause_writing() failed", [&] { protocol_->pause_writing(); }, false);
 }
 
 // asyncio: transports._FlowControlMixin._maybe_resume_protocol
 void SelectorTransport::maybe_resume_protocol() {
-  if (!protocol_paused_ || buffer_size_ > low_water_) return;
+  if (!protocol_paused_ || buffer_size_ > low_water_ || !protocol_) return;
   protocol_paused_ = false;
-  call_flow_control(&BaseProtocol::resume_writing, "protocol.resume_writing() failed");
-}
-
-void SelectorTransport::call_flow_control(void (BaseProtocol::*method)(), const char* failed) {
-  const std::shared_ptr<BaseProtocol> protocol = protocol_;
-  if (!protocol) return;
-  try {
-    ((*protocol).*method)();
-  } catch (const Exit&) {
-    throw;
-  } catch (...) {
-    loop_->call_exception_handler({failed, std::current_exception(), {}, {}});
-  }
+  call_protocol(
+      "protocol.resume_writing() failed", [&] { protocol_->resume_writing(); }, false);
 }
 
 void SelectorTransport::all_written() {

@@ -75,7 +75,7 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   void fatal_os_error(const char* what, const char* message);
   bool lost_write();
   /// Calls f(), which calls a method of the protocol. If it throws, the connection is closed, and this returns false.
-  template <class F> bool call_protocol(const char* failed, F f);
+  template <class F> bool call_protocol(const char* failed, F f, bool fatal = true);
 
   EventLoop* loop_;
   FileDescriptor fd_;
@@ -88,7 +88,6 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
 
  private:
   virtual void written_eof() {}
-  void call_flow_control(void (BaseProtocol::*method)(), const char* failed);
 
   std::shared_ptr<AbstractServer> server_;
   std::optional<SocketAddress> sockname_, peername_;

@@ -94,11 +94,7 @@ void World::process_self_data(std::string_view data) {
 void World::handle_signal(int signum) {
   const auto found = signal_handlers_.find(signum);
   if (found == signal_handlers_.end()) return;
-  if (found->second->cancelled()) {
-    remove_signal_handler(signum);
-  } else {
-    loop_.add_callback(found->second);
-  }
+  found->second->cancelled() ? void(remove_signal_handler(signum)) : loop_.add_callback(found->second);
 }
 
 bool World::add_interrupt_handler(const Ref<HandleState>& handle) {

@@ -24,6 +24,7 @@ struct ContextValue : Counted {
 /// is set in one of them.
 struct ContextState : Counted {
   using Values = std::map<std::uint64_t, Ref<ContextValue>>;
+  explicit ContextState(std::shared_ptr<const Values> shared = nullptr) : values(std::move(shared)) {}
   std::shared_ptr<const Values> values;
   bool entered = false;  // some thread runs in it now
 };
@@ -34,10 +35,7 @@ inline constinit thread_local ContextState* current_context = nullptr;
 /// A snapshot of the current context, or null if there is none. Every handle is created with one; this costs nothing in
 /// a program without context variables.
 inline Ref<ContextState> copy_current_context() {
-  if (!current_context) return nullptr;
-  auto copy = make_ref<ContextState>();
-  copy->values = current_context->values;
-  return copy;
+  return current_context ? make_ref<ContextState>(current_context->values) : nullptr;
 }
 
 /// Makes `context` the current one while this object lives. What is set meanwhile stays in that context.

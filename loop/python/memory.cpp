@@ -1,7 +1,10 @@
 #include "loop/python/memory.hpp"
 
+#include <atomic>
 #include <new>
 #include <vector>
+
+#include "loop/python/builtins.hpp"
 
 namespace asyncio {
 
@@ -30,24 +33,28 @@ void destroy_in_turn(const Counted* object) noexcept {
 
 constinit thread_local Pool pool{};
 
-namespace {
+static constinit std::atomic<Pool::Block*> given[Pool::CLASSES] = {};  // by threads that have ended
 
-// Frees a thread's unused blocks when the thread ends.
-struct Drain {
-  ~Drain() {
-    pool.closed = true;
-    for (Pool::Block*& list : pool.free) {
-      while (list) ::operator delete(std::exchange(list, list->next));
-    }
+void pool_give(std::size_t size_class, Pool::Block* list) noexcept {
+  while (Pool::Block* block = list) {
+    list = block->next;
+    block->next = given[size_class].load(std::memory_order_relaxed);
+    while (!given[size_class].compare_exchange_weak(block->next, block, std::memory_order_release)) {}
   }
-};
+}
 
-}  // namespace
-
-void* pool_grow(std::size_t size) {
-  static thread_local Drain drain;
-  (void)drain;
-  return ::operator new(Pool::class_of(size) * Pool::STEP + 8);
+// Takes all blocks that were given, because another thread may take the first one meanwhile; else makes new ones, which
+// share a piece of memory that is never freed.
+void pool_grow(std::size_t size_class) {
+  static thread_local const Finally give_all_when_the_thread_ends([] {
+    pool.closed = true;
+    for (std::size_t i = 0; i < Pool::CLASSES; ++i) pool_give(i, std::exchange(pool.free[i], nullptr));
+  });
+  Pool::Block*& free = pool.free[size_class];
+  free = given[size_class].exchange(nullptr, std::memory_order_acquire);
+  if (free) return;
+  auto* memory = static_cast<std::byte*>(::operator new(64 * size_class * Pool::STEP));
+  for (int i = 0; i < 64; ++i, memory += size_class * Pool::STEP) free = new (memory) Pool::Block{free};
 }
 
 #endif

@@ -10,7 +10,7 @@
 namespace asyncio {
 
 /// The free blocks of one thread, a list per size class. The block that was released last is used first, because it is
-/// likely still in the cache. Each block comes from operator new on its own, so another thread may release it.
+/// likely still in the cache. Another thread may release a block, and when a thread ends, the others get what it has.
 /// Sanitizers and ASYNCIO_NO_POOL switch the pool off, so that they see when each block is really allocated and
 /// released.
 struct Pool {
@@ -18,14 +18,13 @@ struct Pool {
     Block* next;
   };
   static constexpr std::size_t STEP = 16, CLASSES = 64;
-  // Blocks of 24, 40, 56 … bytes: with the 8 bytes that malloc adds, each fills a multiple of 16.
-  static constexpr std::size_t class_of(std::size_t size) { return (size + STEP - 9) / STEP; }
+  static constexpr std::size_t class_of(std::size_t size) { return (size + STEP - 1) / STEP; }
 
   static void* allocate(std::size_t size);
   static void release(void* memory, std::size_t size) noexcept;
 
   Block* free[CLASSES];
-  bool closed;  // this thread is ending: what is released from now on is freed
+  bool closed;  // this thread is ending: what is released from now on goes to the others
 };
 
 /// An object with a reference count. The count is not atomic, because one thread owns a loop and all its objects.
@@ -116,17 +115,20 @@ inline void Pool::release(void* memory, std::size_t) noexcept { ::operator delet
 #else
 
 extern constinit thread_local Pool pool;
-void* pool_grow(std::size_t size);
+void pool_grow(std::size_t size_class);
+void pool_give(std::size_t size_class, Pool::Block* list) noexcept;
 
 inline void* Pool::allocate(std::size_t size) {
   const std::size_t size_class = class_of(size);
-  if (size_class >= CLASSES || !pool.free[size_class]) return pool_grow(size);
+  if (size_class >= CLASSES) return ::operator new(size);
+  if (!pool.free[size_class]) pool_grow(size_class);
   return std::exchange(pool.free[size_class], pool.free[size_class]->next);
 }
 
 inline void Pool::release(void* memory, std::size_t size) noexcept {
   const std::size_t size_class = class_of(size);
-  if (size_class >= CLASSES || pool.closed) return ::operator delete(memory);
+  if (size_class >= CLASSES) return ::operator delete(memory);
+  if (pool.closed) return pool_give(size_class, new (memory) Block{nullptr});
   pool.free[size_class] = new (memory) Block{pool.free[size_class]};
 }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <iomanip>
 #include <list>
 #include <sstream>
 #include <unordered_map>
@@ -73,11 +74,6 @@ std::string chain_of(const AnyFuture& task) {
   std::string chain;
   for (const StackEntry& entry : stack_of(task)) chain += (chain.empty() ? "" : " -> ") + entry.function;
   return chain;
-}
-
-std::string padded(std::string text, std::size_t width) {
-  text.resize(std::max(text.size(), width), ' ');
-  return text + " ";
 }
 
 // The tree that pstree prints: tasks, under them their frames, and under these the tasks that they await.
@@ -164,10 +160,10 @@ void print_call_graph(const AnyFuture& future, std::ostream& os) { os << format_
 
 std::string ps(EventLoop& loop) {
   const auto row = [](const std::vector<std::string>& cells) {
-    static constexpr std::size_t WIDTHS[] = {10, 20, 20, 50, 50, 15, 15};
-    std::string line;
-    for (std::size_t i = 0; i < cells.size(); ++i) line += padded(cells[i], WIDTHS[i]);
-    return line + "\n";
+    static constexpr int WIDTHS[] = {10, 20, 20, 50, 50, 15, 15};
+    std::ostringstream line;
+    for (std::size_t i = 0; i < cells.size(); ++i) line << std::left << std::setw(WIDTHS[i]) << cells[i] << " ";
+    return line.str() + "\n";
   };
   std::string text =
       row({"tid", "task id", "task name", "coroutine stack", "awaiter chain", "awaiter name", "awaiter id"}) +

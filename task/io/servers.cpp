@@ -60,10 +60,6 @@ FileDescriptor bind_socket(const SocketAddress& address, const ServerOptions& op
   return socket;
 }
 
-bool family_is_off(const OSError& error) noexcept {
-  return error.code().value() == EADDRNOTAVAIL || error.code().value() == EAFNOSUPPORT;
-}
-
 // A socket for every address whose family the machine supports.
 std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addresses, const ServerOptions& options) {
   std::vector<FileDescriptor> sockets;
@@ -71,7 +67,7 @@ std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addre
     try {
       sockets.push_back(bind_socket(address, options));
     } catch (const OSError& error) {
-      if (!family_is_off(error)) throw;
+      if (error.code().value() != EADDRNOTAVAIL && error.code().value() != EAFNOSUPPORT) throw;
     }
   }
   if (sockets.empty()) throw_os_error(EADDRNOTAVAIL, "could not bind on any address: " + addresses.front().str());
@@ -151,14 +147,11 @@ Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, P
 
 Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, ProtocolFactory factory,
                                        ServerOptions options) {
-  std::vector<FileDescriptor> sockets;
-  if (options.sock >= 0) {
-    sockets.push_back(own_socket(loop, options.sock));
-  } else {
-    struct stat status;
-    if (::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
-    sockets.push_back(bind_socket(SocketAddress::unix_path(path), options));
-  }
+  struct stat status;
+  const bool replace = options.sock < 0 && ::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
+  if (replace) ::unlink(path.c_str());
+  std::vector<FileDescriptor> sockets(1);
+  sockets[0] = options.sock < 0 ? bind_socket(SocketAddress::unix_path(path), options) : own_socket(loop, options.sock);
   co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
 

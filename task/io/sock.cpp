@@ -38,10 +38,17 @@ class SockWaiter {
 
 }  // namespace
 
-static void check_socket(const EventLoop& loop, int fd) {
+// Whether the call would block. OSError for another error.
+static bool blocks(ssize_t result, const char* call) {
+  if (result < 0 && !would_block()) throw_os_error(errno, call);
+  return result < 0;
+}
+
+static int checked(const EventLoop& loop, int fd) {
   if (loop.get_debug() && !(check_call(::fcntl(fd, F_GETFL), "fcntl") & O_NONBLOCK)) {
     throw ValueError("the socket must be non-blocking");
   }
+  return fd;
 }
 
 // Waits until the descriptor is ready. The caller then repeats the system call, so that a cancellation loses no data.
@@ -51,36 +58,34 @@ Coroutine<void> AbstractEventLoop::wait_until_ready(int fd, unsigned event) {
   const Future<void> ready(self());
   const Handle handle = self().add_io_handle(fd, event, make_handle(SockWaiter(ready, fd)));
   const Finally remove([&] {
-    if (!handle.cancelled()) self().remove_io_handle(fd, event);
+    if (!handle.cancelled()) self().remove_io_handle(fd, event, true);
   });
   co_await ready;
 }
 
 Coroutine<std::size_t> AbstractEventLoop::sock_recv_into(int fd, std::span<char> buffer) {
-  check_socket(self(), fd);
-  for (;;) {
-    const ssize_t n = ::recv(fd, buffer.data(), buffer.size(), 0);
-    if (n >= 0) co_return n;
-    if (!would_block()) throw_os_error(errno, "recv");
+  ssize_t n;
+  while (blocks(n = ::recv(checked(self(), fd), buffer.data(), buffer.size(), 0), "recv"))
     co_await wait_until_ready(fd, EVENT_READ);
-  }
+  co_return n;
 }
 
 Coroutine<std::string> AbstractEventLoop::sock_recv(int fd, std::size_t n) {
-  std::string data(n, '\0');
-  data.resize(co_await sock_recv_into(fd, data));
-  co_return data;
+  ssize_t size;  // into the loop's buffer, because a new string would be filled with zeros first
+  while (blocks(size = ::recv(checked(self(), fd), World::of(self()).read_buffer(n).data(), n, 0), "recv")) {
+    co_await wait_until_ready(fd, EVENT_READ);
+  }
+  co_return std::string(World::of(self()).read_buffer(n).data(), static_cast<std::size_t>(size));
 }
 
 Coroutine<std::pair<std::size_t, SocketAddress>> AbstractEventLoop::sock_recvfrom_into(int fd, std::span<char> buffer) {
-  check_socket(self(), fd);
-  for (;;) {
-    SocketAddress from;
-    const ssize_t n = ::recvfrom(fd, buffer.data(), buffer.size(), 0, from.room(), from.room_size());
-    if (n >= 0) co_return std::pair(n, from);
-    if (!would_block()) throw_os_error(errno, "recvfrom");
+  SocketAddress from;
+  ssize_t n;
+  while (blocks(n = ::recvfrom(checked(self(), fd), buffer.data(), buffer.size(), 0, from.room(), from.room_size()),
+                "recvfrom")) {
     co_await wait_until_ready(fd, EVENT_READ);
   }
+  co_return std::pair(n, from);
 }
 
 Coroutine<std::pair<std::string, SocketAddress>> AbstractEventLoop::sock_recvfrom(int fd, std::size_t n) {
@@ -91,30 +96,27 @@ Coroutine<std::pair<std::string, SocketAddress>> AbstractEventLoop::sock_recvfro
 }
 
 Coroutine<void> AbstractEventLoop::sock_sendall(int fd, std::string_view data) {
-  check_socket(self(), fd);
   while (!data.empty()) {
-    const ssize_t n = ::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
-    if (n < 0 && !would_block()) throw_os_error(errno, "send");
-    if (n > 0) data.remove_prefix(n);
+    const ssize_t n = ::send(checked(self(), fd), data.data(), data.size(), MSG_NOSIGNAL);
+    if (!blocks(n, "send")) data.remove_prefix(static_cast<std::size_t>(n));
     if (!data.empty()) co_await wait_until_ready(fd, EVENT_WRITE);
   }
 }
 
 Coroutine<std::size_t> AbstractEventLoop::sock_sendto(int fd, std::string_view data, SocketAddress address) {
-  check_socket(self(), fd);
-  for (;;) {
-    const ssize_t n = ::sendto(fd, data.data(), data.size(), MSG_NOSIGNAL, address.data(), address.size());
-    if (n >= 0) co_return n;
-    if (!would_block()) throw_os_error(errno, "sendto " + address.str());
+  ssize_t n;
+  while (
+      blocks(n = ::sendto(checked(self(), fd), data.data(), data.size(), MSG_NOSIGNAL, address.data(), address.size()),
+             "sendto")) {
     co_await wait_until_ready(fd, EVENT_WRITE);
   }
+  co_return n;
 }
 
 Coroutine<std::pair<int, SocketAddress>> AbstractEventLoop::sock_accept(int fd) {
-  check_socket(self(), fd);
   for (;;) {
     SocketAddress from;
-    const int connection = ::accept4(fd, from.room(), from.room_size(), SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int connection = ::accept4(checked(self(), fd), from.room(), from.room_size(), SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (connection >= 0) co_return std::pair(connection, from);
     if (!would_block() && errno != ECONNABORTED) throw_os_error(errno, "accept");
     co_await wait_until_ready(fd, EVENT_READ);
@@ -122,8 +124,7 @@ Coroutine<std::pair<int, SocketAddress>> AbstractEventLoop::sock_accept(int fd) 
 }
 
 Coroutine<void> AbstractEventLoop::sock_connect(int fd, SocketAddress address) {
-  check_socket(self(), fd);
-  if (::connect(fd, address.data(), address.size()) == 0) co_return;
+  if (::connect(checked(self(), fd), address.data(), address.size()) == 0) co_return;
   int error = errno;
   if (error == EINPROGRESS || error == EINTR) {
     co_await wait_until_ready(fd, EVENT_WRITE);
@@ -135,18 +136,17 @@ Coroutine<void> AbstractEventLoop::sock_connect(int fd, SocketAddress address) {
 
 Coroutine<std::size_t> AbstractEventLoop::sock_sendfile(int fd, int file, std::size_t offset,
                                                         std::optional<std::size_t> count) {
-  check_socket(self(), fd);
   if (count == 0) throw ValueError("count must be a positive integer (got 0)");
   ignore_sigpipe();
   constexpr std::size_t BLOCK_SIZE = 1 << 20;
   std::size_t sent = 0;
   while (!count || sent < *count) {
     off_t position = static_cast<off_t>(offset + sent);
-    const ssize_t n = ::sendfile(fd, file, &position, count ? std::min(BLOCK_SIZE, *count - sent) : BLOCK_SIZE);
+    const ssize_t n =
+        ::sendfile(checked(self(), fd), file, &position, count ? std::min(BLOCK_SIZE, *count - sent) : BLOCK_SIZE);
     if (n == 0) break;
-    if (n < 0 && !would_block()) throw_os_error(errno, "sendfile");
+    if (!blocks(n, "sendfile")) sent += n;
     if (n < 0) co_await wait_until_ready(fd, EVENT_WRITE);
-    if (n > 0) sent += n;
   }
   co_return sent;
 }

@@ -89,9 +89,7 @@ Coroutine<void> wait_until(std::vector<AnyFuture> futures, WaitOptions options) 
 // asyncio: tasks._cancel_and_wait
 Coroutine<void> cancel_and_wait(AnyFuture future) {
   const Future<void> waiter = get_running_loop().create_future();
-  const auto release_waiter = [waiter](const AnyFuture&) {
-    if (!waiter.done()) waiter.set_result();
-  };
+  const auto release_waiter = [waiter](const AnyFuture&) { set_result_unless_cancelled(waiter); };
   const CallbackId callback = future.add_done_callback(release_waiter, current_task());
   const Finally remove_callback([&] { future.remove_done_callback(callback); });
   future.cancel();

@@ -1,12 +1,9 @@
-// What the benchmark programs share: the clock, medians, the names of the rows.
+// What the benchmark programs share: the clock, quantiles, how they are called.
 #pragma once
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <random>
@@ -14,14 +11,6 @@
 #include <vector>
 
 namespace bench {
-
-// The rows, as every program prints them.
-inline constexpr const char *RESCHEDULE = "call_soon, reschedules itself (ns)", *QUEUE = "1M call_soon, then run (ns)",
-                            *SWITCH_2 = "sleep(0), 2 tasks (ns)", *SWITCH_1000 = "sleep(0), 1,000 tasks (ns)",
-                            *NESTED = "nested await, depth 10 (ns)", *CREATE = "create_task + finish (ns)",
-                            *SLEEP_BYTES = "sleeping task (bytes)", *SLEEP_NS = "create + sleep(1) + finish (ns)",
-                            *TIMERS = "call_later + cancel, 1M (ns)", *LATE_MEDIAN = "10k timers, late median (us)",
-                            *LATE_P99 = "10k timers, late p99 (us)", *EARLY = "10k timers, fired early";
 
 inline constexpr long SLEEPERS = 100'000, LATENESS_TIMERS = 10'000;
 
@@ -42,15 +31,6 @@ template <class F> double cpu_ns(F f) {
 inline double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
   return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
-}
-inline double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
-
-/// The median of seven repetitions of f(), after one to warm up.
-template <class F> double repeat(F f, int repetitions = 7) {
-  f();
-  std::vector<double> values;
-  for (int i = 0; i < repetitions; ++i) values.push_back(f());
-  return median(values);
 }
 
 /// Numbers in [from, from + span), the same in every run.
@@ -77,50 +57,34 @@ inline double resident_bytes() {
   return 0;
 }
 
-/// What is measured of 100k sleeping tasks: bytes of one, nanoseconds of one, from create to finish.
-using Sleepers = std::array<double, 2>;
-
-/// f() in a process of its own, where no memory was used before.
-inline Sleepers in_child(Sleepers (*f)()) {
-  int fds[2];
-  Sleepers result{};
-  if (pipe(fds) != 0) return result;
-  if (fork() == 0) {
-    result = f();
-    _exit(write(fds[1], result.data(), sizeof result) == sizeof result ? 0 : 1);
-  }
-  close(fds[1]);
-  if (read(fds[0], result.data(), sizeof result) != sizeof result) std::puts("a measuring process failed");
-  close(fds[0]);
-  wait(nullptr);
-  return result;
+/// How late timers were: the median and the 99th percentile in microseconds, and how many were early.
+inline double late_median(const std::vector<double>& late) { return 1e6 * quantile(late, 0.5); }
+inline double late_p99(const std::vector<double>& late) { return 1e6 * quantile(late, 0.99); }
+inline double early(const std::vector<double>& late) {
+  return static_cast<double>(std::count_if(late.begin(), late.end(), [](double s) { return s < 0; }));
 }
 
-/// Seconds that each timer was late: median and 99th percentile in microseconds, and how many were early.
-struct Lateness {
-  explicit Lateness(const std::vector<double>& late)
-      : median(1e6 * quantile(late, 0.5)),
-        p99(1e6 * quantile(late, 0.99)),
-        early(static_cast<double>(std::count_if(late.begin(), late.end(), [](double s) { return s < 0; }))) {}
-  double median, p99, early;
+/// One measurement. `run` does n operations and returns what one of them took; or, where n is a listening socket, serves
+/// until a client leaves.
+struct Row {
+  const char* key;
+  double (*run)(long n);
+  long operations;
 };
 
-// How a peer prints its results.
-inline void print(const char* row, double value) { std::printf("%-36s %10.1f\n", row, value); }
-inline void print(Sleepers (*f)()) {
-  std::vector<double> bytes, ns;
-  for (int i = 0; i < 3; ++i) {
-    const auto [one_bytes, one_ns] = in_child(f);
-    bytes.push_back(one_bytes);
-    ns.push_back(one_ns);
+/// Nanoseconds of one operation, for a function that returns those of all.
+template <double (*all)(long)> double each(long n) { return all(n) / static_cast<double>(n); }
+
+/// PROGRAM lists the rows; PROGRAM ROW [N] measures one and prints its value.
+template <std::size_t size> int main_of(const char* name, const Row (&rows)[size], int argc, char** argv) {
+  if (argc == 1) std::puts(name);
+  for (const Row& row : rows) {
+    if (argc == 1) std::puts(row.key);
+    if (argc == 1 || std::string(argv[1]) != row.key) continue;
+    std::printf("%.3f\n", row.run(argc > 2 ? std::atol(argv[2]) : row.operations));
+    return 0;
   }
-  print(SLEEP_BYTES, median(bytes));
-  print(SLEEP_NS, median(ns));
-}
-inline void print(const Lateness& late) {
-  print(LATE_MEDIAN, late.median);
-  print(LATE_P99, late.p99);
-  print(EARLY, late.early);
+  return argc == 1 ? 0 : 2;
 }
 
 }  // namespace bench

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <coroutine>
 #include <cstdint>
