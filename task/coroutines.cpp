@@ -19,8 +19,11 @@ void CoroutineBase::warn_never_awaited() const noexcept {
   const EventLoop* loop = get_running_loop_or_null();
   if (loop ? !loop->get_debug() : !debug_by_environment()) return;
   const std::source_location& at = frame_->where;
-  std::cerr << "coroutine '" << function_name(at) << "' was never awaited (" << at.file_name() << ":" << at.line()
-            << ")\n";
+  const std::exception_ptr no_memory = raised_by([&] {
+    std::cerr << "coroutine '" + function_name(at) + "' was never awaited (" << at.file_name() << ":" << at.line()
+              << ")\n";
+  });
+  if (no_memory) log_without_memory("a coroutine was never awaited");
 }
 
 Frame* CoroutineBase::innermost() const noexcept {

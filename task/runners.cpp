@@ -25,8 +25,7 @@ void cancel_all_tasks(EventLoop& loop) {
   run_until_all_done(loop, to_cancel);
   for (const AnyTask& task : to_cancel) {
     if (task.cancelled() || !task.exception()) continue;
-    loop.call_exception_handler(
-        {"unhandled exception during asyncio.run() shutdown", task.exception(), task, Handle()});
+    loop.report("unhandled exception during asyncio.run() shutdown", {{}, task.exception(), task, {}});
   }
 }
 

@@ -131,27 +131,27 @@ void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) 
 }
 
 // Its else clause: the coroutine is suspended and has yielded a future, or nothing.
-void TaskState::handle_yield(FutureState* future) {
+// Without memory to wait, the await raises that.
+void TaskState::handle_yield(FutureState* future) try {
   EventLoop& loop = get_loop();
   if (future && !future->is_of(loop)) {
-    return step_soon_with_error(repr() + " got Future " + future->repr() + " attached to a different loop");
+    throw RuntimeError(repr() + " got Future " + future->repr() + " attached to a different loop");
   }
-  if (future == this) return step_soon_with_error("Task cannot await on itself: " + repr());
+  if (future == this) throw RuntimeError("Task cannot await on itself: " + repr());
   if (loop.observer_) loop.observer_->task_waits(AnyTask(this), AnyFuture(future));
   if (!future) return loop.wake(next_step());  // a bare yield suspends for one iteration
   future->add_waiter(next_step());
   fut_waiter_ = AnyFuture(future);
   if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
+} catch (...) {
+  if (fut_waiter_) return static_cast<void>(fut_waiter_.cancel());  // there is no memory for cancel's message
+  innermost_->exception = caught_exception();
+  get_loop().wake(next_step());
 }
 
 void TaskState::future_done(const AnyFuture& future) noexcept {
   LoopObserver* observer = get_loop().observer();
   if (observer) observer->task_woken(AnyTask(this), future);
-}
-
-void TaskState::step_soon_with_error(const std::string& message) {
-  innermost_->exception = std::make_exception_ptr(RuntimeError(message));
-  get_loop().wake(next_step());
 }
 
 // The task is done: its frame is destroyed, with the coroutine's arguments. References to the task still see its

@@ -15,8 +15,8 @@ namespace {
 constexpr std::size_t MAX_SIZE = 256 * 1024;  // bytes of one read: upstream's number
 constexpr std::size_t HEADER_SIZE = 8;        // added to a datagram's bytes in the size of the buffer
 
-std::exception_ptr os_error(int code, const char* what) {
-  return std::make_exception_ptr(OSError(code, std::generic_category(), what));
+std::exception_ptr os_error(int code, const char* what) noexcept {
+  return raised_by([=] { throw_os_error(code, what); });
 }
 
 // asyncio: base_events._set_nodelay
@@ -30,17 +30,16 @@ mode_t file_mode(int fd) {
   return status.st_mode;
 }
 
-// Takes ownership of the descriptor. ValueError if a pipe transport cannot use it; the caller then still owns it.
-FileDescriptor own_pipe(int fd) {
+}  // namespace
+
+int check_pipe(int fd) {
   const mode_t mode = file_mode(fd);
   if (!S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode)) {
     throw ValueError("Pipe transport is for pipes, sockets and character devices only");
   }
   set_blocking(fd, false);
-  return FileDescriptor(fd);
+  return fd;
 }
-
-}  // namespace
 
 SelectorTransport::SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
                                      std::shared_ptr<AbstractServer> server)
@@ -48,6 +47,8 @@ SelectorTransport::SelectorTransport(EventLoop& loop, FileDescriptor fd, std::sh
   if (!protocol_) throw ValueError("the protocol is null");
   peername_ = getpeername(fd_.get());
   if (peername_ || errno != ENOTSOCK) sockname_ = getsockname(fd_.get());
+  connection_lost_handle_ = make_handle<PendingHandle>([this] { call_connection_lost(); });
+  loop.add_pending(*connection_lost_handle_);
   world().add_transport(fd_.get(), *this);
   try {
     if (server_) server_->attach(*this);
@@ -65,10 +66,16 @@ SelectorTransport::~SelectorTransport() {
 
 void SelectorTransport::start() {
   const auto self = shared_from_this();
-  loop_->call_soon([self] { self->call_connection_made(); });
-  loop_->call_soon([self] {  // read only after connection_made() has been called
-    if (self->starts_reading()) self->add_reader();
+  const auto read = make_handle([self] {  // only after connection_made() has been called
+    if (self->starts_reading()) self->close_unless("Fatal error: cannot read", [&] { self->add_reader(); });
   });
+  const Handle made = loop_->call_soon([self] { self->call_connection_made(); });
+  try {
+    loop_->add_callback(read);
+  } catch (...) {
+    made.cancel();
+    throw;
+  }
 }
 
 void SelectorTransport::add_reader() {
@@ -110,12 +117,15 @@ void SelectorTransport::force_close(std::exception_ptr exception) {
 
 void SelectorTransport::connection_lost_soon(std::exception_ptr exception) {
   ++conn_lost_;
-  loop_->call_soon([self = shared_from_this(), exception] { self->call_connection_lost(exception); });
+  lost_with_ = std::move(exception);
+  kept_ = shared_from_this();
+  loop_->wake(connection_lost_handle_);
 }
 
 // asyncio: selector_events._SelectorTransport._call_connection_lost
-void SelectorTransport::call_connection_lost(std::exception_ptr exception) {
+void SelectorTransport::call_connection_lost() {
   ++conn_lost_;
+  kept_ = nullptr;
   const auto self = shared_from_this();  // the protocol may be our last owner
   const std::shared_ptr<BaseProtocol> protocol = protocol_;
   const Finally cleanup([this] {
@@ -124,7 +134,7 @@ void SelectorTransport::call_connection_lost(std::exception_ptr exception) {
     fd_ = FileDescriptor();
     if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
   });
-  protocol->connection_lost(std::move(exception));
+  protocol->connection_lost(std::exchange(lost_with_, nullptr));
 }
 
 void SelectorTransport::mark_closed() noexcept {
@@ -134,7 +144,7 @@ void SelectorTransport::mark_closed() noexcept {
 }
 
 void SelectorTransport::end_with_loop() noexcept {
-  const auto self = weak_from_this().lock();
+  const auto self = weak_from_this().lock(), kept = std::move(kept_);
   world().remove_transport(fd_.get());
   fd_ = FileDescriptor();
   if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
@@ -147,7 +157,7 @@ void SelectorTransport::fatal_error(std::exception_ptr exception, const char* me
     std::rethrow_exception(exception);
   } catch (const OSError&) {  // the peer's error, which connection_lost() gets: nothing to report
   } catch (...) {
-    loop_->call_exception_handler({message, exception, {}, {}});
+    loop_->report(message, {{}, exception, {}, {}});
   }
   force_close(std::move(exception));
 }
@@ -156,7 +166,7 @@ void SelectorTransport::fatal_os_error(const char* what, const char* message) {
   fatal_error(os_error(errno, what), message);
 }
 
-template <class F> bool SelectorTransport::call_protocol(const char* failed, F f) {
+template <class F> bool SelectorTransport::close_unless(const char* failed, F f) {
   const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may replace it
   try {
     f();
@@ -207,14 +217,14 @@ void SelectorTransport::call_flow_control(void (BaseProtocol::*method)(), const 
   } catch (const Exit&) {
     throw;
   } catch (...) {
-    loop_->call_exception_handler({failed, std::current_exception(), {}, {}});
+    loop_->report(failed, {{}, std::current_exception(), {}, {}});
   }
 }
 
 void SelectorTransport::all_written() {
   remove_writer();
   if (closing_) {
-    call_connection_lost(nullptr);
+    call_connection_lost();
   } else if (eof_) {
     written_eof();
   }
@@ -248,8 +258,8 @@ void SelectorSocketTransport::pause_reading() {
 // asyncio: selector_events._SelectorTransport.resume_reading
 void SelectorSocketTransport::resume_reading() {
   if (closing_ || !paused_) return;
-  paused_ = false;
   if (!eof_received_) add_reader();
+  paused_ = false;
 }
 
 // asyncio: selector_events._SelectorSocketTransport._read_ready__data_received
@@ -258,7 +268,7 @@ void SelectorSocketTransport::read_ready() {
   const std::span<char> buffer = world().read_buffer(MAX_SIZE);
   const ssize_t n = receive(buffer);
   if (n > 0) {
-    call_protocol("Fatal error: protocol.data_received() call failed.", [&] {
+    close_unless("Fatal error: protocol.data_received() call failed.", [&] {
       static_cast<Protocol&>(*protocol_).data_received({buffer.data(), static_cast<std::size_t>(n)});
     });
   } else if (n == 0) {
@@ -272,8 +282,8 @@ void SelectorSocketTransport::read_ready() {
 void SelectorSocketTransport::read_ready_on_eof() {
   bool keep_open = false;
   eof_received_ = true;
-  const bool called = call_protocol("Fatal error: protocol.eof_received() call failed.",
-                                    [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
+  const bool called = close_unless("Fatal error: protocol.eof_received() call failed.",
+                                   [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
   if (!called) return;
   if (keep_open) {
     remove_reader();  // the protocol may still write
@@ -299,11 +309,13 @@ void SelectorSocketTransport::write(std::string_view data) {
     if (n < 0 && !would_block()) return fatal_os_error("send", "Fatal write error on socket transport");
     if (n > 0) data.remove_prefix(n);
     if (data.empty()) return;
-    add_writer();
   }
-  buffer_.append(data);
-  buffer_size_ += data.size();
-  maybe_pause_protocol();
+  const bool kept = close_unless("Fatal write error on socket transport", [&] {
+    buffer_.append(data);
+    if (buffer_size_ == 0) add_writer();
+    buffer_size_ += data.size();
+  });
+  if (kept) maybe_pause_protocol();
 }
 
 // asyncio: selector_events._SelectorSocketTransport._write_send
@@ -330,10 +342,12 @@ void SelectorSocketTransport::write_eof() {
   if (buffer_size_ == 0) written_eof();
 }
 
-void SelectorSocketTransport::written_eof() { ::shutdown(fd_.get(), SHUT_WR); }
+void SelectorSocketTransport::written_eof() { check_call(::shutdown(fd_.get(), SHUT_WR), "shutdown"); }
 
-UnixReadPipeTransport::UnixReadPipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol)
-    : SelectorSocketTransport(loop, own_pipe(fd), std::move(protocol)) {}
+UnixReadPipeTransport::UnixReadPipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol)
+    : SelectorSocketTransport(loop, std::move(fd), std::move(protocol)) {
+  check_pipe(this->fd());
+}
 
 ssize_t UnixReadPipeTransport::receive(std::span<char> buffer) noexcept {
   return ::read(fd_.get(), buffer.data(), buffer.size());
@@ -343,12 +357,13 @@ ssize_t UnixReadPipeTransport::receive(std::span<char> buffer) noexcept {
 void UnixReadPipeTransport::read_ready_on_eof() {
   closing_ = true;
   remove_reader();
+  const Finally lost([this] { connection_lost_soon(nullptr); });
   loop_->call_soon([protocol = get_protocol()] { protocol->eof_received(); });
-  connection_lost_soon(nullptr);
 }
 
-UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol)
-    : SelectorSocketTransport(loop, own_pipe(fd), std::move(protocol)), is_char_device_(S_ISCHR(file_mode(fd))) {
+UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol)
+    : SelectorSocketTransport(loop, std::move(fd), std::move(protocol)),
+      is_char_device_(S_ISCHR(file_mode(check_pipe(this->fd())))) {
   ignore_sigpipe();
 }
 

@@ -34,7 +34,7 @@ std::string read_all(int fd) {
   for (;;) {
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return bytes;
+    if (check_call(static_cast<int>(n), "read") == 0) return bytes;
     bytes.append(buffer, n);
   }
 }
@@ -54,9 +54,12 @@ std::string run_in_process(WorkItem& item) {
     child = check_call(::fork(), "fork");
     if (child == 0) run_in_child(item, to_parent.get());
   }
-  std::string bytes = read_all(from_child.get());
+  std::string bytes;
+  const std::exception_ptr failed = raised_by([&] { bytes = read_all(from_child.get()); });
+  from_child = FileDescriptor();  // a child that still writes ends
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  if (failed) std::rethrow_exception(failed);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return bytes;
   throw RuntimeError("A process in the process pool was terminated abruptly: " +
                      (WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
@@ -81,7 +84,7 @@ void ThreadPoolExecutor::submit(std::shared_ptr<WorkItem> item) {
   if (idle_ < queue_.size() && threads_.size() < max_workers_) {
     try {
       threads_.emplace_back([this] { worker(); });
-    } catch (const OSError&) {  // no new thread: an existing one runs the item later
+    } catch (...) {  // no new thread: an existing one runs the item later
       if (!threads_.empty()) return;
       queue_.pop_back();
       throw;

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 
 namespace asyncio {
 namespace {
@@ -124,8 +125,8 @@ static int resolve(const std::string& host, const std::string& service, int flag
   hints.ai_flags = AI_PASSIVE | flags;
   addrinfo* first = nullptr;
   const int code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &first);
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(first, ::freeaddrinfo);
   for (const addrinfo* info = first; info; info = info->ai_next) found.emplace_back(info->ai_addr, info->ai_addrlen);
-  if (first) ::freeaddrinfo(first);
   return code;
 }
 

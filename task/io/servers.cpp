@@ -81,7 +81,12 @@ std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addre
 Coroutine<Server> start(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory,
                         ServerOptions options) {
   const Server server(std::make_shared<ServerState>(loop, std::move(sockets), std::move(factory), options.backlog));
-  if (options.start_serving) co_await server.start_serving();
+  try {
+    if (options.start_serving) co_await server.start_serving();
+  } catch (...) {
+    server.close();
+    throw;
+  }
   co_return server;
 }
 
@@ -129,8 +134,8 @@ FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
 Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport) {
   const Future<void> waiter(loop);
   transport->start();
-  loop.call_soon([waiter] { set_result_unless_cancelled(waiter); });
   try {
+    loop.call_soon([waiter] { set_result_unless_cancelled(waiter); });
     co_await waiter;
   } catch (...) {
     transport->close();
@@ -195,16 +200,22 @@ void ServerState::accept_connection(int fd) {
     }
     if (would_block() || errno == ECONNABORTED) return;
     if (!out_of_resources(errno)) throw_os_error(errno, "accept");
+    const std::exception_ptr error = raised_by([] { throw_os_error(errno, "accept"); });
+    loop().report("socket.accept() out of system resource", {{}, error, {}, {}});
     // The socket stays readable, so without a pause this would fail again in every iteration.
-    loop().call_exception_handler({"socket.accept() out of system resource",
-                                   std::make_exception_ptr(OSError(errno, std::generic_category(), "accept")),
-                                   {},
-                                   {}});
+    loop().call_later(ACCEPT_RETRY_DELAY, [self = shared_from_this(), fd] { self->accept_again(fd); });
     loop().remove_reader(fd);
-    loop().call_later(ACCEPT_RETRY_DELAY, [self = shared_from_this(), fd] {
-      if (!self->closed_) self->listen_for(fd);
-    });
     return;
+  }
+}
+
+void ServerState::accept_again(int fd) {
+  if (closed_) return;
+  try {
+    listen_for(fd);
+  } catch (...) {
+    close();
+    throw;
   }
 }
 
@@ -241,7 +252,7 @@ Coroutine<void> ServerState::serve_forever() {
   std::exception_ptr cancelled;
   try {
     co_await serving;
-  } catch (const CancelledError&) {
+  } catch (...) {
     cancelled = std::current_exception();
   }
   serving_forever_fut_ = AnyFuture();

@@ -37,6 +37,7 @@ class ServerState final : public AbstractServer, public std::enable_shared_from_
   EventLoop& loop() const { return anchor_->get_loop(); }
   void listen_for(int fd);
   void accept_connection(int fd);
+  void accept_again(int fd);
   void wakeup();
 
   Ref<LoopAnchor> anchor_;
@@ -119,12 +120,14 @@ Coroutine<Connected<Transport, Factory>> AbstractEventLoop::create_unix_connecti
 
 template <class Factory>
 Coroutine<Connected<Transport, Factory>> AbstractEventLoop::connect_read_pipe(Factory factory, int fd) {
-  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(self(), factory, fd);
+  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(self(), factory,
+                                                                         FileDescriptor(check_pipe(fd)));
 }
 
 template <class Factory>
 Coroutine<Connected<Transport, Factory>> AbstractEventLoop::connect_write_pipe(Factory factory, int fd) {
-  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(self(), factory, fd);
+  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(self(), factory,
+                                                                          FileDescriptor(check_pipe(fd)));
 }
 
 template <class Factory> Coroutine<Connected<DatagramTransport, Factory>> AbstractEventLoop::create_datagram_endpoint(

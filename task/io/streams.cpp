@@ -6,7 +6,7 @@
 
 namespace asyncio {
 
-StreamReaderState::StreamReaderState(EventLoop& loop, std::size_t limit) : loop_(loop), limit_(limit) {
+StreamReaderState::StreamReaderState(EventLoop& loop, std::size_t limit) : anchor_(loop.anchor()), limit_(limit) {
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 
@@ -39,16 +39,14 @@ void StreamReaderState::feed_data(std::string_view data) {
 }
 
 // asyncio: streams.StreamReader._maybe_resume_transport
-void StreamReaderState::maybe_resume_transport() {
-  if (paused_ && size() <= limit_) resume_transport();
-}
-
-void StreamReaderState::resume_transport() {
-  paused_ = false;
+void StreamReaderState::maybe_resume_transport(std::size_t left) {
+  if (!paused_ || left > limit_) return;
   transport_->resume_reading();
+  paused_ = false;
 }
 
 std::string StreamReaderState::take(std::size_t n) {
+  maybe_resume_transport(size() - std::min(n, size()));  // first, so that nothing is taken if it fails
   std::string taken;
   if (start_ == 0 && n >= buffer_.size()) {
     taken.swap(buffer_);
@@ -57,7 +55,6 @@ std::string StreamReaderState::take(std::size_t n) {
     start_ += taken.size();
     if (start_ > buffer_.size() / 2) buffer_.erase(0, std::exchange(start_, 0));  // each byte moves at most once
   }
-  maybe_resume_transport();
   return taken;
 }
 
@@ -66,8 +63,8 @@ Coroutine<void> StreamReaderState::wait_for_data(const char* caller) {
   if (waiter_) {
     throw RuntimeError(std::string(caller) + "() called while another coroutine is already waiting for incoming data");
   }
-  if (paused_) resume_transport();
-  waiter_ = Future<void>(loop_);
+  maybe_resume_transport(0);
+  waiter_ = Future<void>(loop());
   const Finally forget([this] { waiter_.reset(); });
   co_await Future<void>(*waiter_);
 }
@@ -156,16 +153,19 @@ StreamReaderProtocol::~StreamReaderProtocol() {
 void StreamReaderProtocol::connection_made(std::shared_ptr<Transport> transport) {
   reader_.set_transport(transport);
   if (!client_connected_cb_) return;
-  const AnyFuture task = client_connected_cb_(reader_, StreamWriter(transport, shared_from_this(), reader_));
-  if (!task) return;
-  task.add_done_callback([transport](const AnyFuture& done) {
-    if (!done.cancelled() && !done.exception()) return;
-    if (!done.cancelled()) {
-      done.get_loop().call_exception_handler(
-          {"Unhandled exception in client_connected_cb", done.exception(), done, Handle()});
-    }
-    transport->close();
-  });
+  try {
+    const AnyFuture task = client_connected_cb_(reader_, StreamWriter(transport, shared_from_this(), reader_));
+    if (!task) return;
+    task.add_done_callback([transport](const AnyFuture& done) {
+      if (!done.cancelled() && !done.exception()) return;
+      const Finally closed([&] { transport->close(); });
+      if (done.cancelled()) return;
+      done.get_loop().report("Unhandled exception in client_connected_cb", {{}, done.exception(), done, {}});
+    });
+  } catch (...) {
+    transport->close();  // nobody serves it
+    throw;
+  }
 }
 
 bool StreamReaderProtocol::eof_received() {
@@ -204,9 +204,11 @@ StreamWriter::StreamWriter(std::shared_ptr<Transport> transport, std::shared_ptr
     : state_(make_ref<State>(std::move(transport), std::move(protocol), std::move(reader))) {}
 
 StreamWriter::State::~State() {
-  if (transport->is_closing()) return;
-  if (protocol->get_close_waiter().get_loop().get_debug()) std::cerr << "unclosed StreamWriter\n";
-  transport->close();
+  raised_by([this] {  // a destructor cannot raise what a transport of one's own may
+    if (transport->is_closing()) return;
+    if (protocol->get_close_waiter().get_loop().get_debug()) std::cerr << "unclosed StreamWriter\n";
+    transport->close();
+  });
 }
 
 Coroutine<void> StreamWriter::drain(Ref<State> state) {

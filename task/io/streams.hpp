@@ -28,7 +28,7 @@ class StreamReaderState : public Counted {
   void set_exception(std::exception_ptr exception);
   std::exception_ptr exception() const { return exception_; }
   bool at_eof() const noexcept { return eof_ && size() == 0; }
-  EventLoop& loop() const noexcept { return loop_; }
+  EventLoop& loop() const { return anchor_->get_loop(); }
 
   // Static, so that the coroutine holds a reference to the reader while it runs.
   static Coroutine<std::string> read(Ref<StreamReaderState> self, std::ptrdiff_t n);
@@ -40,13 +40,12 @@ class StreamReaderState : public Counted {
   std::size_t size() const noexcept { return buffer_.size() - start_; }
   std::string_view data() const noexcept { return std::string_view(buffer_).substr(start_); }
   std::string take(std::size_t n);
-  void maybe_resume_transport();
-  void resume_transport();
+  void maybe_resume_transport(std::size_t left);
   void wakeup_waiter();
   Coroutine<void> wait_for_data(const char* caller);
   std::optional<std::size_t> find_end(const std::vector<std::string>& separators, std::size_t& offset) const;
 
-  EventLoop& loop_;
+  Ref<LoopAnchor> anchor_;
   const std::size_t limit_;
   std::string buffer_;
   std::size_t start_ = 0;  // bytes at the start of the buffer that were already read
@@ -99,7 +98,8 @@ class StreamReader {
   std::exception_ptr exception() const { return state_->exception(); }
   /// The transport to pause when the buffer is full. asyncio: streams.StreamReader.set_transport
   void set_transport(std::shared_ptr<Transport> transport) const { state_->set_transport(std::move(transport)); }
-  EventLoop& get_loop() const noexcept { return state_->loop(); }
+  /// RuntimeError "Event loop is closed" if it was destroyed.
+  EventLoop& get_loop() const { return state_->loop(); }
 
  private:
   static Coroutine<std::optional<std::string>> anext(Ref<StreamReaderState> state);

@@ -5,10 +5,13 @@
 namespace asyncio {
 
 EventLoop& LoopBound::get_loop() {
-  EventLoop& loop = get_running_loop();
-  if (!loop_) loop_ = &loop;
-  if (loop_ != &loop) throw RuntimeError("this lock or queue is bound to a different event loop");
-  return loop;
+  bind(get_running_loop());
+  return *anchor_->loop;
+}
+
+void LoopBound::bind(EventLoop& loop) {
+  if (!anchor_) anchor_ = loop.anchor();
+  if (anchor_ != loop.anchor()) throw RuntimeError("this lock or queue is bound to a different event loop");
 }
 
 static bool all_cancelled(const LinkedList<Waiter>& waiters) noexcept {
@@ -75,12 +78,15 @@ Coroutine<bool> Condition::wait() {
     if (waiter.orphaned()) throw;
   }
   waiter.unlink();
-  // It always returns with the lock acquired. A cancellation while it waits for the lock is raised afterwards.
-  for (bool acquired = false; !acquired;) {
+  // It always returns with the lock acquired. A cancellation while it waits for the lock is raised afterwards. Without
+  // memory to wait for it, it tries again in each iteration.
+  for (bool acquired = false, waits = true; !acquired;) {
     try {
+      if (!waits) co_await BareYield();
       acquired = co_await acquire();
-    } catch (const CancelledError&) {
+    } catch (...) {
       error = std::current_exception();
+      waits = holds<CancelledError>(error);
     }
   }
   if (!error) co_return true;

@@ -26,17 +26,20 @@ class LoopBound {
   /// The running loop. The first call binds the object to it; later calls in another loop raise RuntimeError.
   /// asyncio: mixins._LoopBoundMixin._get_loop
   EventLoop& get_loop();
+  void bind(EventLoop& loop);
 
  private:
-  EventLoop* loop_ = nullptr;
+  Ref<LoopAnchor> anchor_;
 };
 
 /// Lets async_with acquire and release an object. asyncio: locks._ContextManagerMixin
 template <class Derived> class ContextManager {
  public:
   Coroutine<void> aenter() { co_await static_cast<Derived*>(this)->acquire(); }
+  /// What async_with calls instead of aexit(), because a lock must be released even if there is no memory for a frame.
+  void release_at_exit() { static_cast<Derived*>(this)->release(); }
   Coroutine<bool> aexit(std::exception_ptr) {
-    static_cast<Derived*>(this)->release();
+    release_at_exit();
     co_return false;
   }
 };
@@ -61,6 +64,7 @@ class Lock : public ContextManager<Lock>, private LoopBound {
 /// A flag for which tasks can wait; not set at first. asyncio: locks.Event
 class Event : private LoopBound {
  public:
+  using LoopBound::bind;
   /// asyncio: locks.Event.is_set
   bool is_set() const noexcept { return value_; }
   /// Sets the flag and wakes all waiting tasks. asyncio: locks.Event.set

@@ -16,7 +16,7 @@ bool GatheringState::cancel(std::string message) {
     cancelling_ = false;
   });
   bool ret = false;
-  for (const AnyFuture& child : std::vector(children_)) ret |= child.cancel(message);
+  for (std::size_t i = 0; i < children_.size(); ++i) ret |= children_[i].cancel(message);
   cancel_requested_ |= ret;
   return ret;
 }
@@ -113,8 +113,8 @@ void CompletionState::start(const std::vector<AnyFuture>& futures, std::optional
 // asyncio: tasks._AsCompletedIterator._handle_completion
 void CompletionState::handle_completion(const AnyFuture& future) {
   if (todo_.erase(future) == 0) return;  // the timeout came first
-  done_.put_nowait(future);
   if (todo_.empty()) timeout_handle_.cancel();
+  if (raised_by([&] { done_.put_nowait(future); })) done_.shutdown();  // no memory: nobody may wait for it
 }
 
 // asyncio: tasks._AsCompletedIterator._handle_timeout

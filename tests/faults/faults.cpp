@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -43,9 +44,11 @@ void expect_usable(EventLoop& loop) {
     co_return 1;
   };
   try {
-    expect(loop.run_until_complete(loop.create_task(use)) == 1 && called, "the loop is not usable any more");
+    expect(loop.run_until_complete(loop.create_task(use)) == 1 && called, "a callback was lost");
   } catch (...) {
-    throw Wrong{"the loop is not usable any more"};
+    static std::string why;
+    why = "the loop is not usable any more: " + describe(std::current_exception());
+    throw Wrong{why.c_str()};
   }
 }
 
@@ -68,6 +71,7 @@ constexpr int LIMIT = 15;  // seconds that a run may take
 struct Report {
   bool happened;
   bool good;
+  bool incomplete;  // the result is not the right one: good only if an error was reported
   char outcome[100];
 };
 Report* report;
@@ -90,16 +94,19 @@ void run_program(const Program& program) noexcept {
     write_report(true, "right result");
   } catch (const Wrong& wrong) {
     write_report(false, wrong.what);
+    report->incomplete = true;
   } catch (const std::bad_alloc&) {
     write_report(true, "bad_alloc");
   } catch (const OSError&) {
     write_report(true, "OSError");
   } catch (const CancelledError&) {
     write_report(waited_in_vain && patience < 1, waited_in_vain ? "waited in vain" : "CancelledError");
+    report->incomplete = waited_in_vain;
   } catch (const ExceptionGroup&) {
     write_report(true, "ExceptionGroup");
   } catch (const TimeoutError&) {
     write_report(patience < 1, "TimeoutError");
+    report->incomplete = true;
   } catch (const std::exception& error) {
     write_report(true, demangle(typeid(error).name()).c_str());
   } catch (const BaseException&) {
@@ -142,6 +149,20 @@ std::string ended_by(int status) {
   return WTERMSIG(status) == SIGABRT ? "aborts" : std::string("dies of ") + ::strsignal(WTERMSIG(status));
 }
 
+std::string log_text(int log) {
+  std::string text(4000, '\0');
+  const ssize_t n = ::pread(log, text.data(), text.size(), 0);
+  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  return text;
+}
+
+// A callback has met the fault, and the exception handler was told.
+bool reported_an_error(int log) {
+  const std::string text = log_text(log);
+  return std::ranges::any_of(std::array{"bad_alloc", "out of memory", "system_error"},
+                             [&](const char* name) { return text.find(name) != std::string::npos; });
+}
+
 Outcome run_with(const Program& program, const Fault& fault, int log) {
   *report = {};
   report->happened = true;
@@ -158,14 +179,8 @@ Outcome run_with(const Program& program, const Fault& fault, int log) {
   const bool ended = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   if (!ended) return {true, false, ended_by(status)};
   if (report->good && orphaned) return {report->happened, false, "a child was orphaned"};
+  if (!report->good && report->incomplete && reported_an_error(log)) return {true, true, "an error was reported"};
   return {report->happened, report->good, report->outcome};
-}
-
-std::string log_text(int log) {
-  std::string text(4000, '\0');
-  const ssize_t n = ::pread(log, text.data(), text.size(), 0);
-  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
-  return text;
 }
 
 struct Matrix {

@@ -110,8 +110,8 @@ void task_groups() {
 }
 
 void task_groups_that_fail() {
-  run_on_new_loop([]() -> Coroutine<void> {
-    bool cancelled = false;
+  bool cancelled = false;
+  run_on_new_loop([&]() -> Coroutine<void> {
     const auto victim = [&]() -> Coroutine<void> {
       try {
         co_await sleep(60);
@@ -151,10 +151,10 @@ void timeouts() {
 }
 
 void locks() {
-  run_on_new_loop([]() -> Coroutine<void> {
-    Lock lock;
-    Semaphore semaphore(1);
-    int inside = 0;
+  Lock lock;
+  Semaphore semaphore(1);
+  int inside = 0;
+  run_on_new_loop([&]() -> Coroutine<void> {
     const auto worker = [&]() -> Coroutine<void> {
       const auto locked = [&]() -> Coroutine<void> {
         expect(++inside == 1, "two hold the lock");
@@ -164,11 +164,11 @@ void locks() {
       co_await async_with(lock, locked);
       co_await async_with(semaphore, locked);
     };
-    std::vector<Coroutine<void>> workers;
-    for (int i = 0; i < 3; ++i) workers.push_back(worker());
+    std::vector<Task<void>> workers;
+    for (int i = 0; i < 3; ++i) workers.push_back(create_task(worker));
     co_await gather({.return_exceptions = true}, std::move(workers));
     expect(!lock.locked() && !semaphore.locked(), "a lock was not released");
-    const Task<void> interrupted = create_task(worker());
+    const Task<void> interrupted = create_task(worker);
     co_await sleep(0);
     interrupted.cancel();
     co_await wait(std::vector(1, interrupted));
@@ -177,11 +177,11 @@ void locks() {
 }
 
 void events_conditions_barriers() {
-  run_on_new_loop([]() -> Coroutine<void> {
-    Event event;
-    Condition condition;
-    Barrier barrier(3);
-    bool ready = false;
+  Event event;
+  Condition condition;
+  Barrier barrier(3);
+  bool ready = false;
+  run_on_new_loop([&]() -> Coroutine<void> {
     const auto waiter = [&]() -> Coroutine<void> {
       co_await event.wait();
       const auto until_ready = [&]() -> Coroutine<void> { co_await condition.wait_for([&] { return ready; }); };
@@ -190,8 +190,8 @@ void events_conditions_barriers() {
     };
     TaskGroup group;  // if one fails, the others are cancelled, so that nobody waits for it
     const auto body = [&]() -> Coroutine<void> {
-      group.create_task(waiter());
-      group.create_task(waiter());
+      group.create_task(waiter);
+      group.create_task(waiter);
       co_await sleep(0);
       event.set();
       const auto notify = [&]() -> Coroutine<void> {
@@ -207,10 +207,10 @@ void events_conditions_barriers() {
 }
 
 void queues() {
-  run_on_new_loop([]() -> Coroutine<void> {
-    Queue<std::string> queue(1);
-    PriorityQueue<int> first_the_smallest;
-    std::vector<std::string> got;
+  Queue<std::string> queue(1);
+  PriorityQueue<int> first_the_smallest;
+  std::vector<std::string> got;
+  run_on_new_loop([&]() -> Coroutine<void> {
     const auto producer = [&]() -> Coroutine<void> {
       for (const char* text : {"one", "two", "three"}) co_await queue.put(text);
       co_await queue.join();
@@ -226,8 +226,8 @@ void queues() {
     };
     TaskGroup group;
     const auto body = [&]() -> Coroutine<void> {
-      group.create_task(producer());
-      group.create_task(consumer());
+      group.create_task(producer);
+      group.create_task(consumer);
       for (const int item : {3, 1, 2}) first_the_smallest.put_nowait(item);
       expect(co_await first_the_smallest.get() == 1, "not the smallest");
     };

@@ -33,6 +33,11 @@ Descriptors pipe_pair() {
   return {FileDescriptor(ends[0]), FileDescriptor(ends[1])};
 }
 
+void shut_down(const FileDescriptor& socket) {
+  const Pause pause;
+  ::shutdown(socket.get(), SHUT_RDWR);
+}
+
 // A name in Linux's abstract namespace, which leaves no file.
 std::string abstract_path() { return std::string(1, '\0') + "asyncio-faults-" + std::to_string(::getpid()); }
 
@@ -48,15 +53,15 @@ template <class A, class B> Coroutine<void> together(A a, B b) {
 }
 
 void sockets_of_streams() {
-  run_on_new_loop([]() -> Coroutine<void> {
+  const Descriptors ends = connected_pair();
+  std::size_t received = 0;
+  run_on_new_loop([&]() -> Coroutine<void> {
     EventLoop& loop = get_running_loop();
-    const Descriptors ends = connected_pair();
     const auto sender = [&]() -> Coroutine<void> {
       const std::string much(MUCH, 'x');
-      const Finally closed([&] { ::shutdown(ends.a.get(), SHUT_RDWR); });
+      const Finally closed([&] { shut_down(ends.a); });
       co_await loop.sock_sendall(ends.a.get(), much);
     };
-    std::size_t received = 0;
     const auto receiver = [&]() -> Coroutine<void> {
       for (;;) {
         const std::string data = co_await loop.sock_recv(ends.b.get(), 100'000);
@@ -70,13 +75,15 @@ void sockets_of_streams() {
 }
 
 void sockets_of_servers() {
-  run_on_new_loop([]() -> Coroutine<void> {
+  FileDescriptor listening;
+  SocketAddress address;
+  run_on_new_loop([&]() -> Coroutine<void> {
     EventLoop& loop = get_running_loop();
-    const FileDescriptor listening = make_socket(AF_INET, SOCK_STREAM);
+    listening = make_socket(AF_INET, SOCK_STREAM);
     const SocketAddress any("127.0.0.1", 0);
     check_call(::bind(listening.get(), any.data(), any.size()), "bind");
     check_call(::listen(listening.get(), 5), "listen");
-    const SocketAddress address = getsockname(listening.get());
+    address = getsockname(listening.get());
     const auto server = [&]() -> Coroutine<void> {
       const auto accepted = co_await loop.sock_accept(listening.get());
       const FileDescriptor connection(accepted.first);
@@ -93,10 +100,11 @@ void sockets_of_servers() {
 }
 
 void sockets_of_datagrams() {
-  run_on_new_loop([]() -> Coroutine<void> {
+  FileDescriptor a, b;
+  run_on_new_loop([&]() -> Coroutine<void> {
     EventLoop& loop = get_running_loop();
-    const FileDescriptor a = bind_datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
-    const FileDescriptor b = bind_datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
+    a = bind_datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
+    b = bind_datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
     const auto sender = [&]() -> Coroutine<void> {
       co_await sleep(0);
       co_await loop.sock_sendto(a.get(), "datagram", getsockname(b.get()));
@@ -110,10 +118,12 @@ void sockets_of_datagrams() {
 }
 
 void files_through_sockets() {
-  run_on_new_loop([]() -> Coroutine<void> {
+  const Descriptors ends = connected_pair();
+  FileDescriptor file;
+  std::size_t received = 0;
+  run_on_new_loop([&]() -> Coroutine<void> {
     EventLoop& loop = get_running_loop();
-    const Descriptors ends = connected_pair();
-    const FileDescriptor file(check_call(::memfd_create("faults", MFD_CLOEXEC), "memfd_create"));
+    file = FileDescriptor(check_call(::memfd_create("faults", MFD_CLOEXEC), "memfd_create"));
     const std::string much(MUCH, 'x');
     for (std::size_t written = 0; written < much.size();) {
       const ssize_t n = ::write(file.get(), much.data(), much.size() - written);
@@ -121,10 +131,9 @@ void files_through_sockets() {
       if (n > 0) written += static_cast<std::size_t>(n);
     }
     const auto sender = [&]() -> Coroutine<void> {
-      const Finally closed([&] { ::shutdown(ends.a.get(), SHUT_RDWR); });
+      const Finally closed([&] { shut_down(ends.a); });
       expect(co_await loop.sock_sendfile(ends.a.get(), file.get()) == MUCH, "not all of the file was sent");
     };
-    std::size_t received = 0;
     const auto receiver = [&]() -> Coroutine<void> {
       std::vector<char> buffer(100'000);
       for (;;) {
@@ -267,11 +276,8 @@ void pipes() {
     };
     Descriptors ends = pipe_pair();
     const auto make = [&] { return std::make_shared<Reading>(loop); };
-    // A pipe that is refused still belongs to the caller.
-    const auto reading = co_await loop.connect_read_pipe(make, ends.a.get());
-    ends.a.release();
-    const auto writing = co_await loop.connect_write_pipe(make, ends.b.get());
-    ends.b.release();
+    const auto reading = co_await loop.connect_read_pipe(make, ends.a.release());
+    const auto writing = co_await loop.connect_write_pipe(make, ends.b.release());
     writing.first->write(std::string(MUCH, 'x'));
     writing.first->close();
     co_await reading.second->ended;

@@ -5,7 +5,7 @@ FAULTS_CALLS   := epoll_create1 epoll_ctl epoll_wait epoll_pwait2 ppoll pipe2 so
                   getsockname getpeername getsockopt setsockopt shutdown recv recvfrom send sendto sendfile read write \
                   close open fcntl fstat stat unlink sigaction fork waitpid syscall getaddrinfo freeaddrinfo \
                   posix_spawnp \
-                  posix_spawnattr_init posix_spawn_file_actions_init posix_spawn_file_actions_destroy \
+                  posix_spawn_file_actions_init posix_spawn_file_actions_destroy \
                   posix_spawn_file_actions_adddup2 \
                   posix_spawn_file_actions_addclosefrom_np posix_spawn_file_actions_addchdir_np
 FAULTS         ?=# options: --sample 50 --only streams --fault epoll_ctl --verbose
