@@ -243,11 +243,8 @@ void EventLoop::call_exception_handler(const ExceptionContext& context) {
   const Ref<ContextState> context_of_task = context.future ? context.future.context() : nullptr;
   try {
     const ExceptionHandler handler = exception_handler_;  // it may replace itself
-    if (context_of_task) {
-      Context(context_of_task).run([&] { handler(*this, context); });  // RuntimeError if it is entered already
-    } else {
-      handler(*this, context);
-    }
+    const auto call = [&] { handler(*this, context); };
+    context_of_task ? Context(context_of_task).run(call) : call();  // RuntimeError if it is entered already
   } catch (const Exit&) {
     throw;
   } catch (...) {
@@ -261,14 +258,14 @@ void EventLoop::default_exception_handler(const ExceptionContext& context) {
 }
 
 void log_error(const char* message, const ExceptionContext& context) noexcept {
-  const std::exception_ptr no_memory = raised_by([&] {
-    std::string text = message;
-    if (context.future) text += "\nfuture: " + context.future.repr();
-    if (context.handle) text += "\nhandle: " + context.handle.repr();
-    if (context.exception) text += "\n" + describe(context.exception);
-    std::cerr << text + "\n";
-  });
-  if (no_memory) log_without_memory(message);
+  if (raised_by([&] {
+        std::string text = message;
+        if (context.future) text += "\nfuture: " + context.future.repr();
+        if (context.handle) text += "\nhandle: " + context.handle.repr();
+        if (context.exception) text += "\n" + describe(context.exception);
+        std::cerr << text + "\n";
+      }))
+    log_without_memory(message);
 }
 
 }  // namespace asyncio

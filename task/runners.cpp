@@ -32,11 +32,7 @@ void cancel_all_tasks(EventLoop& loop) {
 }  // namespace
 
 Runner::~Runner() {
-  try {
-    close();
-  } catch (...) {
-    // Errors of the remaining tasks were reported. A destructor cannot raise what else may come.
-  }
+  raised_by([this] { close(); });  // errors of the remaining tasks were reported; a destructor cannot raise more
 }
 
 void Runner::check_can_run(const char* caller) {

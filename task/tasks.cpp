@@ -3,21 +3,13 @@
 #include <atomic>
 
 namespace asyncio {
-namespace {
-
-// asyncio: tasks._task_name_counter
-std::uint64_t task_name_counter() noexcept {
-  static constinit std::atomic<std::uint64_t> counter = 0;
-  return counter.fetch_add(1, std::memory_order_relaxed) + 1;
-}
-
-}  // namespace
 
 void TaskState::start(TaskOptions options) {
   EventLoop& loop = get_loop();
   loop.check_usable();
   if (options.name.empty()) {
-    number_ = task_name_counter();
+    static constinit std::atomic<std::uint64_t> task_name_counter = 0;  // asyncio: tasks._task_name_counter
+    number_ = ++task_name_counter;
   } else {
     set_name(std::string(options.name));
   }

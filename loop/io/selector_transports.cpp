@@ -32,13 +32,13 @@ mode_t file_mode(int fd) {
 
 }  // namespace
 
-int check_pipe(int fd) {
+FileDescriptor own_pipe(int fd) {
   const mode_t mode = file_mode(fd);
   if (!S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode)) {
     throw ValueError("Pipe transport is for pipes, sockets and character devices only");
   }
   set_blocking(fd, false);
-  return fd;
+  return FileDescriptor(fd);
 }
 
 SelectorTransport::SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
@@ -65,17 +65,12 @@ SelectorTransport::~SelectorTransport() {
 }
 
 void SelectorTransport::start() {
-  const auto self = shared_from_this();
-  const auto read = make_handle([self] {  // only after connection_made() has been called
+  loop_->call_soon([self = shared_from_this()] {
+    const std::exception_ptr failed = raised_by([&] { self->call_connection_made(); });
     if (self->starts_reading()) self->close_unless("Fatal error: cannot read", [&] { self->add_reader(); });
+    if (holds<std::bad_alloc>(failed)) self->force_close(failed);  // nobody would serve it
+    if (failed) std::rethrow_exception(failed);
   });
-  const Handle made = loop_->call_soon([self] { self->call_connection_made(); });
-  try {
-    loop_->add_callback(read);
-  } catch (...) {
-    made.cancel();
-    throw;
-  }
 }
 
 void SelectorTransport::add_reader() {
@@ -125,8 +120,8 @@ void SelectorTransport::connection_lost_soon(std::exception_ptr exception) {
 // asyncio: selector_events._SelectorTransport._call_connection_lost
 void SelectorTransport::call_connection_lost() {
   ++conn_lost_;
-  kept_ = nullptr;
   const auto self = shared_from_this();  // the protocol may be our last owner
+  kept_ = nullptr;
   const std::shared_ptr<BaseProtocol> protocol = protocol_;
   const Finally cleanup([this] {
     protocol_ = nullptr;
@@ -153,12 +148,8 @@ void SelectorTransport::end_with_loop() noexcept {
 
 // Must be called in a handler or with a kept exception. asyncio: selector_events._SelectorTransport._fatal_error
 void SelectorTransport::fatal_error(std::exception_ptr exception, const char* message) {
-  try {
-    std::rethrow_exception(exception);
-  } catch (const OSError&) {  // the peer's error, which connection_lost() gets: nothing to report
-  } catch (...) {
-    loop_->report(message, {{}, exception, {}, {}});
-  }
+  // An OSError is the peer's, and connection_lost() gets it: nothing to report.
+  if (!holds<OSError>(exception)) loop_->report(message, {{}, exception, {}, {}});
   force_close(std::move(exception));
 }
 
@@ -168,15 +159,10 @@ void SelectorTransport::fatal_os_error(const char* what, const char* message) {
 
 template <class F> bool SelectorTransport::close_unless(const char* failed, F f) {
   const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may replace it
-  try {
-    f();
-    return true;
-  } catch (const Exit&) {
-    throw;
-  } catch (...) {
-    fatal_error(std::current_exception(), failed);
-    return false;
-  }
+  const std::exception_ptr error = raised_by(f);
+  if (holds<Exit>(error)) std::rethrow_exception(error);
+  if (error) fatal_error(error, failed);
+  return !error;
 }
 
 std::optional<SocketAddress> SelectorTransport::get_extra_info(std::string_view name) const {
@@ -212,13 +198,9 @@ void SelectorTransport::maybe_resume_protocol() {
 void SelectorTransport::call_flow_control(void (BaseProtocol::*method)(), const char* failed) {
   const std::shared_ptr<BaseProtocol> protocol = protocol_;
   if (!protocol) return;
-  try {
-    ((*protocol).*method)();
-  } catch (const Exit&) {
-    throw;
-  } catch (...) {
-    loop_->report(failed, {{}, std::current_exception(), {}, {}});
-  }
+  const std::exception_ptr error = raised_by([&] { ((*protocol).*method)(); });
+  if (holds<Exit>(error)) std::rethrow_exception(error);
+  if (error) loop_->report(failed, {{}, error, {}, {}});
 }
 
 void SelectorTransport::all_written() {
@@ -344,11 +326,6 @@ void SelectorSocketTransport::write_eof() {
 
 void SelectorSocketTransport::written_eof() { check_call(::shutdown(fd_.get(), SHUT_WR), "shutdown"); }
 
-UnixReadPipeTransport::UnixReadPipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol)
-    : SelectorSocketTransport(loop, std::move(fd), std::move(protocol)) {
-  check_pipe(this->fd());
-}
-
 ssize_t UnixReadPipeTransport::receive(std::span<char> buffer) noexcept {
   return ::read(fd_.get(), buffer.data(), buffer.size());
 }
@@ -363,7 +340,7 @@ void UnixReadPipeTransport::read_ready_on_eof() {
 
 UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol)
     : SelectorSocketTransport(loop, std::move(fd), std::move(protocol)),
-      is_char_device_(S_ISCHR(file_mode(check_pipe(this->fd())))) {
+      is_char_device_(S_ISCHR(file_mode(this->fd()))) {
   ignore_sigpipe();
 }
 

@@ -32,8 +32,6 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   /// Owns the descriptor. ValueError if the protocol is null, RuntimeError if the loop is closed.
   SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
                     std::shared_ptr<AbstractServer> server);
-  SelectorTransport(const SelectorTransport&) = delete;
-  SelectorTransport& operator=(const SelectorTransport&) = delete;
   ~SelectorTransport() override;
 
   /// Schedules the call of connection_made(), and after it the start of reading.
@@ -100,8 +98,8 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   bool protocol_paused_ = false;
 };
 
-/// Prepares a descriptor for a pipe transport. ValueError if that cannot use it. Returns its argument.
-int check_pipe(int fd);
+/// Takes ownership of the descriptor. ValueError if a pipe transport cannot use it; the caller then still owns it.
+FileDescriptor own_pipe(int fd);
 
 /// A connected stream socket. asyncio: selector_events._SelectorSocketTransport
 class SelectorSocketTransport : public SelectorTransport, public Transport {
@@ -135,7 +133,7 @@ class SelectorSocketTransport : public SelectorTransport, public Transport {
 /// The reading end of a pipe. asyncio: unix_events._UnixReadPipeTransport
 class UnixReadPipeTransport final : public SelectorSocketTransport {
  public:
-  UnixReadPipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol);
+  using SelectorSocketTransport::SelectorSocketTransport;
   bool can_write_eof() const override { return false; }
   void write(std::string_view) override { throw RuntimeError("this pipe is for reading"); }
   void write_eof() override { write({}); }

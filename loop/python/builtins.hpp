@@ -118,11 +118,11 @@ inline std::exception_ptr caught_exception() {
 }
 
 /// What f() raises, or null. Without memory for that error it is a std::bad_alloc.
-template <class F> std::exception_ptr raised_by(F f) noexcept {
+template <class F> std::exception_ptr raised_by(F f) {
   try {
     f();
   } catch (...) {
-    return std::current_exception();
+    return caught_exception();
   }
   return nullptr;
 }

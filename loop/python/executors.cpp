@@ -113,18 +113,12 @@ void ThreadPoolExecutor::worker() {
 
 // asyncio: thread.ThreadPoolExecutor.shutdown
 void ThreadPoolExecutor::shutdown(bool wait) {
-  if (wait) return join();
-  const std::lock_guard lock(mutex_);
-  shutdown_ = true;
-  changed_.notify_all();
-}
-
-void ThreadPoolExecutor::join() noexcept {
-  shutdown(false);
   std::vector<std::thread> threads;
   {
     const std::lock_guard lock(mutex_);
-    threads.swap(threads_);
+    shutdown_ = true;
+    changed_.notify_all();
+    if (wait) threads.swap(threads_);
   }
   for (std::thread& thread : threads) thread.join();
 }
@@ -132,11 +126,7 @@ void ThreadPoolExecutor::join() noexcept {
 ProcessPoolExecutor::ProcessPoolExecutor(std::size_t max_workers) : ThreadPoolExecutor(max_workers) {}
 
 void ProcessPoolExecutor::run(WorkItem& item) noexcept {
-  try {
-    item.set_from_bytes(run_in_process(item));
-  } catch (...) {
-    item.set_exception(std::current_exception());
-  }
+  if (const auto failed = raised_by([&] { item.set_from_bytes(run_in_process(item)); })) item.set_exception(failed);
 }
 
 }  // namespace asyncio

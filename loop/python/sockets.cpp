@@ -101,9 +101,13 @@ void set_blocking(int fd, bool blocking) {
   check_call(::fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK), "fcntl");
 }
 
-void ignore_sigpipe() noexcept {
+bool has_default_action(int signum) noexcept {
   struct sigaction action;
-  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
+  return ::sigaction(signum, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
+}
+
+void ignore_sigpipe() noexcept {
+  if (has_default_action(SIGPIPE)) ::signal(SIGPIPE, SIG_IGN);
 }
 
 SocketAddress getsockname(int fd) {

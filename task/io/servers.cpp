@@ -60,10 +60,6 @@ FileDescriptor bind_socket(const SocketAddress& address, const ServerOptions& op
   return socket;
 }
 
-bool family_is_off(const OSError& error) noexcept {
-  return error.code().value() == EADDRNOTAVAIL || error.code().value() == EAFNOSUPPORT;
-}
-
 // A socket for every address whose family the machine supports.
 std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addresses, const ServerOptions& options) {
   std::vector<FileDescriptor> sockets;
@@ -71,7 +67,7 @@ std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addre
     try {
       sockets.push_back(bind_socket(address, options));
     } catch (const OSError& error) {
-      if (!family_is_off(error)) throw;
+      if (error.code().value() != EADDRNOTAVAIL && error.code().value() != EAFNOSUPPORT) throw;
     }
   }
   if (sockets.empty()) throw_os_error(EADDRNOTAVAIL, "could not bind on any address: " + addresses.front().str());
@@ -203,19 +199,14 @@ void ServerState::accept_connection(int fd) {
     const std::exception_ptr error = raised_by([] { throw_os_error(errno, "accept"); });
     loop().report("socket.accept() out of system resource", {{}, error, {}, {}});
     // The socket stays readable, so without a pause this would fail again in every iteration.
-    loop().call_later(ACCEPT_RETRY_DELAY, [self = shared_from_this(), fd] { self->accept_again(fd); });
+    loop().call_later(ACCEPT_RETRY_DELAY, [self = shared_from_this(), fd] {
+      const auto failed = self->closed_ ? nullptr : raised_by([&] { self->listen_for(fd); });
+      if (!failed) return;
+      self->close();
+      std::rethrow_exception(failed);
+    });
     loop().remove_reader(fd);
     return;
-  }
-}
-
-void ServerState::accept_again(int fd) {
-  if (closed_) return;
-  try {
-    listen_for(fd);
-  } catch (...) {
-    close();
-    throw;
   }
 }
 
@@ -244,27 +235,27 @@ void ServerState::close() {
   if (clients_.empty()) wakeup();
 }
 
-Coroutine<void> ServerState::serve_forever() {
-  if (serving_forever_fut_) throw RuntimeError("the server is already being awaited on serve_forever()");
-  start_serving();
-  const Future<void> serving(loop());
-  serving_forever_fut_ = serving;
+Coroutine<void> ServerState::serve_forever(std::shared_ptr<ServerState> self) {
+  if (self->serving_forever_fut_) throw RuntimeError("the server is already being awaited on serve_forever()");
+  self->start_serving();
+  const Future<void> serving(self->loop());
+  self->serving_forever_fut_ = serving;
   std::exception_ptr cancelled;
   try {
     co_await serving;
   } catch (...) {
     cancelled = std::current_exception();
   }
-  serving_forever_fut_ = AnyFuture();
-  close();
-  co_await wait_closed();
+  self->serving_forever_fut_ = AnyFuture();
+  self->close();
+  co_await wait_closed(self);
   std::rethrow_exception(cancelled);
 }
 
-Coroutine<void> ServerState::wait_closed() {
-  if (closed_ && clients_.empty()) co_return;
-  const Future<void> waiter(loop());
-  waiters_.push_back(waiter);
+Coroutine<void> ServerState::wait_closed(std::shared_ptr<ServerState> self) {
+  if (self->closed_ && self->clients_.empty()) co_return;
+  const Future<void> waiter(self->loop());
+  self->waiters_.push_back(waiter);
   co_await waiter;
 }
 
@@ -277,14 +268,6 @@ std::vector<SocketAddress> Server::sockets() const {
 Coroutine<void> Server::start_serving(std::shared_ptr<ServerState> state) {
   state->start_serving();
   co_await sleep(0);
-}
-
-void Server::close_clients() const {
-  for (SelectorTransport* client : std::unordered_set(state_->clients_)) client->close();
-}
-
-void Server::abort_clients() const {
-  for (SelectorTransport* client : std::unordered_set(state_->clients_)) client->abort();
 }
 
 }  // namespace asyncio

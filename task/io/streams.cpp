@@ -153,19 +153,14 @@ StreamReaderProtocol::~StreamReaderProtocol() {
 void StreamReaderProtocol::connection_made(std::shared_ptr<Transport> transport) {
   reader_.set_transport(transport);
   if (!client_connected_cb_) return;
-  try {
-    const AnyFuture task = client_connected_cb_(reader_, StreamWriter(transport, shared_from_this(), reader_));
-    if (!task) return;
-    task.add_done_callback([transport](const AnyFuture& done) {
-      if (!done.cancelled() && !done.exception()) return;
-      const Finally closed([&] { transport->close(); });
-      if (done.cancelled()) return;
-      done.get_loop().report("Unhandled exception in client_connected_cb", {{}, done.exception(), done, {}});
-    });
-  } catch (...) {
-    transport->close();  // nobody serves it
-    throw;
-  }
+  const AnyFuture task = client_connected_cb_(reader_, StreamWriter(transport, shared_from_this(), reader_));
+  if (!task) return;
+  task.add_done_callback([transport](const AnyFuture& done) {
+    if (!done.cancelled() && !done.exception()) return;
+    const Finally closed([&] { transport->close(); });
+    if (done.cancelled()) return;
+    done.get_loop().report("Unhandled exception in client_connected_cb", {{}, done.exception(), done, {}});
+  });
 }
 
 bool StreamReaderProtocol::eof_received() {
@@ -219,26 +214,19 @@ Coroutine<void> StreamWriter::drain(Ref<State> state) {
 
 Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->protocol->get_close_waiter(); }
 
-Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port, StreamOptions options) {
-  const StreamReader reader(options.limit, get_running_loop());
-  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
-  ConnectionOptions connection;
-  connection.local_addr = options.local_addr;
-  connection.sock = options.sock;
-  const auto connected =
-      co_await get_running_loop().create_connection([&] { return protocol; }, std::move(host), port, connection);
-  co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));
+static Coroutine<Streams> open_stream(FileDescriptor socket, std::size_t limit) {
+  const auto [transport, protocol] = co_await connect_stream<SelectorSocketTransport>(std::move(socket), limit);
+  co_return Streams(protocol->reader(), StreamWriter(transport, protocol, protocol->reader()));
 }
 
-Coroutine<std::pair<StreamReader, StreamWriter>> open_unix_connection(std::string path, StreamOptions options) {
-  const StreamReader reader(options.limit, get_running_loop());
-  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
-  const auto connected = co_await get_running_loop().create_unix_connection([&] { return protocol; }, std::move(path));
-  co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));
+Coroutine<Streams> open_connection(std::string host, int port, StreamOptions options) {
+  FileDescriptor socket = co_await connect_socket(get_running_loop(), std::move(host), port, options);
+  co_return co_await open_stream(std::move(socket), options.limit);
 }
 
-static ServerOptions server_options(const StreamServerOptions& options) {
-  return {options.backlog, options.reuse_port, options.start_serving, options.sock};
+Coroutine<Streams> open_unix_connection(std::string path, StreamOptions options) {
+  FileDescriptor socket = co_await connect_unix_socket(get_running_loop(), std::move(path));
+  co_return co_await open_stream(std::move(socket), options.limit);
 }
 
 static ProtocolFactory stream_factory(ClientConnected client_connected, std::size_t limit) {
@@ -250,15 +238,13 @@ static ProtocolFactory stream_factory(ClientConnected client_connected, std::siz
 Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
                                       StreamServerOptions options) {
   ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
-  co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory),
-                                     server_options(options));
+  co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory), options);
 }
 
 Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
                                            StreamServerOptions options) {
   ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
-  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory),
-                                          server_options(options));
+  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory), options);
 }
 
 }  // namespace asyncio

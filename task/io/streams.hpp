@@ -14,9 +14,6 @@
 
 namespace asyncio {
 
-/// The default limit of a reader, in bytes. The transport pauses when the buffer holds more than twice as many.
-inline constexpr std::size_t DEFAULT_LIMIT = 64 * 1024;
-
 /// The object behind a StreamReader. asyncio: streams.StreamReader
 class StreamReaderState : public Counted {
  public:
@@ -130,6 +127,7 @@ class StreamReaderProtocol : public Protocol, public std::enable_shared_from_thi
   Coroutine<void> drain_helper();
   /// Done when the connection is lost. asyncio: streams.StreamReaderProtocol._get_close_waiter
   Future<void> get_close_waiter() const { return closed_; }
+  const StreamReader& reader() const noexcept { return reader_; }
 
  private:
   StreamReader reader_;
@@ -186,28 +184,24 @@ class StreamWriter {
   Ref<State> state_;
 };
 
-/// Options of open_connection: the reader's limit in bytes, and those of ConnectionOptions.
-struct StreamOptions {
-  std::size_t limit = DEFAULT_LIMIT;
-  std::optional<SocketAddress> local_addr{};
-  int sock = -1;
-};
+using StreamOptions = ConnectionOptions;
+using StreamServerOptions = ServerOptions;
+using Streams = std::pair<StreamReader, StreamWriter>;
 
-/// Options of start_server: the readers' limit in bytes, and those of ServerOptions.
-struct StreamServerOptions {
-  std::size_t limit = DEFAULT_LIMIT;
-  int backlog = 100;
-  bool reuse_port = false;
-  bool start_serving = true;
-  int sock = -1;
-};
+/// A transport T over the descriptor, with a new StreamReaderProtocol.
+template <class T>
+Coroutine<std::pair<std::shared_ptr<Transport>, std::shared_ptr<StreamReaderProtocol>>> connect_stream(
+    FileDescriptor fd, std::size_t limit) {
+  EventLoop& loop = get_running_loop();
+  const auto factory = [&] { return std::make_shared<StreamReaderProtocol>(StreamReader(limit, loop)); };
+  co_return co_await connect_transport<Transport, T>(loop, factory, std::move(fd));
+}
 
 /// Connects to a server and returns the two ends of the stream. Errors as create_connection.
 /// asyncio: streams.open_connection
-Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port,
-                                                                 StreamOptions options = {});
+Coroutine<Streams> open_connection(std::string host, int port, StreamOptions options = {});
 /// The same to a UNIX socket. asyncio: streams.open_unix_connection
-Coroutine<std::pair<StreamReader, StreamWriter>> open_unix_connection(std::string path, StreamOptions options = {});
+Coroutine<Streams> open_unix_connection(std::string path, StreamOptions options = {});
 
 Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
                                       StreamServerOptions options);

@@ -18,9 +18,6 @@ namespace asyncio {
 /// The object behind a Process. asyncio: base_subprocess.BaseSubprocessTransport
 class ProcessState : public std::enable_shared_from_this<ProcessState> {
  public:
-  ProcessState() = default;
-  ProcessState(const ProcessState&) = delete;
-  ProcessState& operator=(const ProcessState&) = delete;
   ~ProcessState() { end(); }
 
   void watch(EventLoop& loop);
@@ -74,16 +71,15 @@ class Spawn {
       check_call(::pipe2(ends, O_CLOEXEC), "pipe2");
       const bool child_reads = number == STDIN_FILENO;
       ours = FileDescriptor(ends[child_reads ? 1 : 0]);
-      from = ends[child_reads ? 0 : 1];
-      kept_[number] = FileDescriptor(from);
+      from = keep(number, ends[child_reads ? 0 : 1]);
+      set_blocking(ours.get(), false);
     } else if (from == DEVNULL) {
-      from = check_call(::open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
-      kept_[number] = FileDescriptor(from);
+      from = keep(number, check_call(::open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null"));
     } else if (from == STDOUT) {
       from = STDOUT_FILENO;  // that of the child
     } else if (from <= STDERR_FILENO && from != number) {
-      from = check_call(::fcntl(from, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "dup");  // because dup2() may replace it
-      kept_[number] = FileDescriptor(from);
+      // because dup2() may replace it
+      from = keep(number, check_call(::fcntl(from, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "dup"));
     }
     check_error(posix_spawn_file_actions_adddup2(&actions_, from, number));
     return ours;
@@ -105,6 +101,7 @@ class Spawn {
   }
 
  private:
+  int keep(int number, int fd) noexcept { return (kept_[number] = FileDescriptor(fd)).get(); }
   static void check_error(int error, const std::string& program = "a program") {
     if (error != 0) throw_os_error(error, "cannot start '" + program + "'");
   }
@@ -124,22 +121,15 @@ int wait_blocking(pid_t pid) noexcept {
 
 // asyncio: base_subprocess.BaseSubprocessTransport._connect_pipes
 Coroutine<StreamReader> connect_output(std::shared_ptr<ProcessState> state, FileDescriptor pipe, std::size_t limit) {
-  EventLoop& loop = get_running_loop();
-  const StreamReader reader(limit, loop);
-  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
-  const auto factory = [&] { return protocol; };
-  co_await connect_transport<Transport, UnixReadPipeTransport>(loop, factory, std::move(pipe));
-  state->pipe_connected(protocol->get_close_waiter());
-  co_return reader;
+  const auto connected = co_await connect_stream<UnixReadPipeTransport>(std::move(pipe), limit);
+  state->pipe_connected(connected.second->get_close_waiter());
+  co_return connected.second->reader();
 }
 
 Coroutine<StreamWriter> connect_input(std::shared_ptr<ProcessState> state, FileDescriptor pipe) {
-  EventLoop& loop = get_running_loop();
-  const auto protocol = std::make_shared<StreamReaderProtocol>(StreamReader(DEFAULT_LIMIT, loop));
-  const auto factory = [&] { return protocol; };
-  const auto connected = co_await connect_transport<Transport, UnixWritePipeTransport>(loop, factory, std::move(pipe));
-  state->pipe_connected(protocol->get_close_waiter());
-  co_return StreamWriter(connected.first, protocol, std::nullopt);
+  const auto connected = co_await connect_stream<UnixWritePipeTransport>(std::move(pipe), DEFAULT_LIMIT);
+  state->pipe_connected(connected.second->get_close_waiter());
+  co_return StreamWriter(connected.first, connected.second, std::nullopt);
 }
 
 // asyncio: subprocess.Process._feed_stdin
@@ -170,7 +160,7 @@ void ProcessState::end() noexcept {
 
 // asyncio: unix_events.PidfdChildWatcher.add_child_handler
 void ProcessState::watch(EventLoop& loop) {
-  finished.bind(loop);
+  finished.get_loop(loop);
   const std::shared_ptr<ProcessState> self(shared_from_this().get(), [state = shared_from_this()](ProcessState*) {
     state->end();  // the loop was closed before the child had ended
   });

@@ -45,11 +45,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
       : call_(std::in_place, std::forward<Values>(values)...) {}
 
   void run() noexcept override {
-    try {
-      call();
-    } catch (...) {
-      exception_ = caught_exception();
-    }
+    exception_ = raised_by([this] { call(); });
     call_.reset();  // the captures are destroyed in the thread that ran the call
   }
   std::string run_to_bytes() noexcept override {
@@ -134,17 +130,16 @@ template <class F, class... Args> auto AbstractEventLoop::run_in_executor(Execut
   const Future<R> future(self());
   const auto item = std::make_shared<Item>(std::forward<F>(f), std::forward<Args>(args)...);
   item->announce(self(), make_handle<Completion>([item, future] { item->copy_to(future); }));
-  try {
+  const std::exception_ptr refused = raised_by([&] {
     future.add_done_callback([item](const Future<R>& done) {
       if (done.cancelled()) item->cancel();
     });
     executor->submit(item);
-  } catch (...) {
-    item->finish();
-    future.cancel();
-    throw;
-  }
-  return future;
+  });
+  if (!refused) return future;
+  item->finish();
+  future.cancel();
+  std::rethrow_exception(refused);
 }
 
 /// Calls f(args...) in a thread of the loop's default executor, with a copy of the current context. Awaiting it does

@@ -32,31 +32,26 @@ template <class Manager> Manager& given_to_body(Manager& manager, std::optional<
 /// the body's value. An lvalue manager is held by reference. asyncio: compile.c codegen_async_with
 template <class Manager, class Body, class R = BodyResult<std::remove_reference_t<Manager>, Body>>
 Coroutine<R> async_with_(Manager manager, Body body) {
-  using Value = Entered<std::remove_reference_t<Manager>>;
-  std::optional<Stored<Value>> value;
+  std::optional<Stored<Entered<std::remove_reference_t<Manager>>>> value;
   std::exception_ptr exception;
   std::optional<Stored<R>> result;
-  if constexpr (std::is_void_v<Value>) {
+  if constexpr (std::is_void_v<Entered<std::remove_reference_t<Manager>>>)
     co_await manager.aenter();
-  } else {
+  else
     value.emplace(co_await manager.aenter());
-  }
   try {
-    auto& given = given_to_body(manager, value);
-    if constexpr (std::is_void_v<R>) {
-      co_await call_body(body, given);
-    } else {
-      result.emplace(co_await call_body(body, given));
-    }
+    if constexpr (std::is_void_v<R>)
+      co_await call_body(body, given_to_body(manager, value));
+    else
+      result.emplace(co_await call_body(body, given_to_body(manager, value)));
   } catch (...) {
     exception = std::current_exception();
   }
   bool swallowed = false;
-  if constexpr (requires { manager.release_at_exit(); }) {
+  if constexpr (requires { manager.release_at_exit(); })
     manager.release_at_exit();
-  } else {
+  else
     swallowed = co_await manager.aexit(exception);
-  }
   if (exception && !swallowed) std::rethrow_exception(exception);
   if constexpr (!std::is_void_v<R>) {
     if (result) co_return *std::move(result);

@@ -4,14 +4,10 @@
 
 namespace asyncio {
 
-EventLoop& LoopBound::get_loop() {
-  bind(get_running_loop());
-  return *anchor_->loop;
-}
-
-void LoopBound::bind(EventLoop& loop) {
+EventLoop& LoopBound::get_loop(EventLoop& loop) {
   if (!anchor_) anchor_ = loop.anchor();
   if (anchor_ != loop.anchor()) throw RuntimeError("this lock or queue is bound to a different event loop");
+  return loop;
 }
 
 static bool all_cancelled(const LinkedList<Waiter>& waiters) noexcept {
@@ -173,7 +169,7 @@ Coroutine<int> Barrier::wait_in_turn() {
   std::exception_ptr error;
   try {
     if (count_ == parties_) {
-      release();
+      set_state(State::draining);
     } else {
       co_await wait_until_full();
     }
@@ -192,9 +188,8 @@ Coroutine<void> Barrier::block() {
   if (state_ == State::broken) throw BrokenBarrierError("Barrier aborted");
 }
 
-// asyncio: locks.Barrier._release
-void Barrier::release() {
-  state_ = State::draining;
+void Barrier::set_state(State state) {
+  state_ = state;
   cond_.notify_all();
 }
 
@@ -213,15 +208,13 @@ void Barrier::exit() {
 
 Coroutine<void> Barrier::reset() {
   co_await cond_.acquire();
-  state_ = count_ > 0 ? State::resetting : State::filling;
-  cond_.notify_all();
+  set_state(count_ > 0 ? State::resetting : State::filling);
   cond_.release();
 }
 
 Coroutine<void> Barrier::abort() {
   co_await cond_.acquire();
-  state_ = State::broken;
-  cond_.notify_all();
+  set_state(State::broken);
   cond_.release();
 }
 

@@ -35,28 +35,24 @@ Coroutine<void> TaskGroup::aenter() {
   loop_ = &get_running_loop();
   parent_task_ = current_task();
   if (!parent_task_) throw RuntimeError("TaskGroup cannot determine the parent task");
-  leave_ = leave();
+  leave_ = leave(body_error_);
   entered_ = true;
   co_return;
 }
 
 // The body of aexit(). asyncio: taskgroups.TaskGroup._aexit
-Coroutine<bool> TaskGroup::leave() {
-  const std::exception_ptr exception = body_error_;
+Coroutine<bool> TaskGroup::leave(const std::exception_ptr& exception) {
   exiting_ = true;
   note_base_error(exception);
   std::exception_ptr propagate_cancellation_error = holds<CancelledError>(exception) ? exception : nullptr;
   const bool failed = exception && !propagate_cancellation_error;
   if (exception && !aborting_) abort();
 
-  for (bool waits = true; !tasks_.empty() || (unlisted_ && !unlisted_.done());) {
+  for (bool waits = !unlisted_; !tasks_.empty() || (unlisted_ && !unlisted_.done());) {
     try {
-      if (!waits || tasks_.empty()) {
-        co_await BareYield();
-      } else {
-        on_completed_fut_ = loop_->create_future();
-        co_await *on_completed_fut_;
-      }
+      if (!waits) co_await BareYield();
+      if (waits) on_completed_fut_ = loop_->create_future();
+      if (waits) co_await *on_completed_fut_;
     } catch (const std::bad_alloc&) {
       waits = false;  // it looks in each iteration
     } catch (const CancelledError&) {

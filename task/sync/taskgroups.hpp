@@ -40,7 +40,7 @@ class TaskGroup {
   }
 
  private:
-  Coroutine<bool> leave();
+  Coroutine<bool> leave(const std::exception_ptr& exception);
   void check_open() const;
   void add(const AnyTask& task);
   void abort();

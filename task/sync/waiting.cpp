@@ -45,12 +45,11 @@ void GatheringState::done_callback(const AnyFuture& child) {
   if (done()) return;
   if (!return_exceptions_ && failed) return set_exception(child.state()->outcome());
   if (nfinished_ < children_.size()) return;
-  try {
+  const std::exception_ptr failed = raised_by([this] {  // by the move or copy of a result
     // A cancellation is raised even if return_exceptions is set.
     cancel_requested_ ? set_exception(children_.back().state()->make_cancelled_error()) : set_results();
-  } catch (...) {  // the move or copy of a result
-    set_exception(caught_exception());
-  }
+  });
+  if (failed) set_exception(failed);
   children_.clear();
 }
 

@@ -274,10 +274,20 @@ void pipes() {
       std::size_t received = 0;
       const Future<void> ended;
     };
+    // A pipe for which there never was a transport still belongs to the caller.
+    struct Owned {
+      int a = -1, b = -1;
+      bool connected = false;
+      ~Owned() {
+        for (const int fd : {a, b}) {
+          if (!connected) ::close(fd);
+        }
+      }
+    } owned;
     Descriptors ends = pipe_pair();
     const auto make = [&] { return std::make_shared<Reading>(loop); };
-    const auto reading = co_await loop.connect_read_pipe(make, ends.a.release());
-    const auto writing = co_await loop.connect_write_pipe(make, ends.b.release());
+    const auto reading = co_await loop.connect_read_pipe(make, owned.a = ends.a.release());
+    const auto writing = co_await loop.connect_write_pipe(make, owned.b = ends.b.release());
     writing.first->write(std::string(MUCH, 'x'));
     writing.first->close();
     co_await reading.second->ended;
