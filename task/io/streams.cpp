@@ -214,17 +214,17 @@ Coroutine<void> StreamWriter::drain(Ref<State> state) {
 
 Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->protocol->get_close_waiter(); }
 
-static Coroutine<Streams> open_stream(FileDescriptor socket, std::size_t limit) {
+static Coroutine<StreamPair> open_stream(FileDescriptor socket, std::size_t limit) {
   const auto [transport, protocol] = co_await connect_stream<SelectorSocketTransport>(std::move(socket), limit);
-  co_return Streams(protocol->reader(), StreamWriter(transport, protocol, protocol->reader()));
+  co_return StreamPair(protocol->reader(), StreamWriter(transport, protocol, protocol->reader()));
 }
 
-Coroutine<Streams> open_connection(std::string host, int port, StreamOptions options) {
+Coroutine<StreamPair> open_connection(std::string host, int port, StreamOptions options) {
   FileDescriptor socket = co_await connect_socket(get_running_loop(), std::move(host), port, options);
   co_return co_await open_stream(std::move(socket), options.limit);
 }
 
-Coroutine<Streams> open_unix_connection(std::string path, StreamOptions options) {
+Coroutine<StreamPair> open_unix_connection(std::string path, StreamOptions options) {
   FileDescriptor socket = co_await connect_unix_socket(get_running_loop(), std::move(path));
   co_return co_await open_stream(std::move(socket), options.limit);
 }

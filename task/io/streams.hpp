@@ -186,7 +186,8 @@ class StreamWriter {
 
 using StreamOptions = ConnectionOptions;
 using StreamServerOptions = ServerOptions;
-using Streams = std::pair<StreamReader, StreamWriter>;
+/// The two ends of a stream.
+using StreamPair = std::pair<StreamReader, StreamWriter>;
 
 /// A transport T over the descriptor, with a new StreamReaderProtocol.
 template <class T>
@@ -199,9 +200,9 @@ Coroutine<std::pair<std::shared_ptr<Transport>, std::shared_ptr<StreamReaderProt
 
 /// Connects to a server and returns the two ends of the stream. Errors as create_connection.
 /// asyncio: streams.open_connection
-Coroutine<Streams> open_connection(std::string host, int port, StreamOptions options = {});
+Coroutine<StreamPair> open_connection(std::string host, int port, StreamOptions options = {});
 /// The same to a UNIX socket. asyncio: streams.open_unix_connection
-Coroutine<Streams> open_unix_connection(std::string path, StreamOptions options = {});
+Coroutine<StreamPair> open_unix_connection(std::string path, StreamOptions options = {});
 
 Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
                                       StreamServerOptions options);

@@ -188,6 +188,7 @@ Coroutine<void> Barrier::block() {
   if (state_ == State::broken) throw BrokenBarrierError("Barrier aborted");
 }
 
+// asyncio: locks.Barrier._release
 void Barrier::set_state(State state) {
   state_ = state;
   cond_.notify_all();

@@ -40,7 +40,7 @@ Coroutine<void> TaskGroup::aenter() {
   co_return;
 }
 
-// The body of aexit(). asyncio: taskgroups.TaskGroup._aexit
+// What aexit() returns.
 Coroutine<bool> TaskGroup::leave(const std::exception_ptr& exception) {
   exiting_ = true;
   note_base_error(exception);
