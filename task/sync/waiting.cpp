@@ -45,11 +45,11 @@ void GatheringState::done_callback(const AnyFuture& child) {
   if (done()) return;
   if (!return_exceptions_ && failed) return set_exception(child.state()->outcome());
   if (nfinished_ < children_.size()) return;
-  const std::exception_ptr failed = raised_by([this] {  // by the move or copy of a result
+  const std::exception_ptr thrown = raised_by([this] {  // by the move or copy of a result
     // A cancellation is raised even if return_exceptions is set.
     cancel_requested_ ? set_exception(children_.back().state()->make_cancelled_error()) : set_results();
   });
-  if (failed) set_exception(failed);
+  if (thrown) set_exception(thrown);
   children_.clear();
 }
 

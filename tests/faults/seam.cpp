@@ -20,6 +20,7 @@
 #include <cstdarg>
 #include <cstdlib>
 #include <new>
+#include <string_view>
 
 namespace faults {
 namespace {
@@ -233,7 +234,6 @@ WRAP(SENDTO, ssize_t, sendto, (int fd, const void* data, size_t size, int flags,
      (fd, data, size, flags, to, length))
 WRAP(SENDFILE, ssize_t, sendfile, (int to, int from, off_t* offset, size_t size), (to, from, offset, size))
 WRAP(FSTAT, int, fstat, (int fd, struct stat* status), (fd, status))
-WRAP(STAT, int, stat, (const char* path, struct stat* status), (path, status))
 WRAP(UNLINK, int, unlink, (const char* path), (path))
 WRAP(SIGACTION, int, sigaction, (int signum, const struct sigaction* action, struct sigaction* old),
      (signum, action, old))
@@ -256,6 +256,11 @@ extern "C" int __real_epoll_ctl(int fd, int operation, int other, epoll_event* e
 extern "C" int __wrap_epoll_ctl(int fd, int operation, int other, epoll_event* event) {
   if (operation == EPOLL_CTL_ADD && fails(EPOLL_CTL)) return fail_with_errno();
   return __real_epoll_ctl(fd, operation, other, event);
+}
+extern "C" int __real_stat(const char* path, struct stat* status);
+extern "C" int __wrap_stat(const char* path, struct stat* status) {
+  const bool of_kernel = std::string_view(path).starts_with("/proc/");
+  return !of_kernel && fails(STAT) ? fail_with_errno() : __real_stat(path, status);
 }
 extern "C" ssize_t __real_write(int fd, const void* data, size_t size);
 extern "C" ssize_t __wrap_write(int fd, const void* data, size_t size) {
