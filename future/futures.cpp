@@ -19,7 +19,7 @@ void FutureState::set_cancel_message(std::string message) {
 }
 
 std::exception_ptr FutureState::cancelled_error() const {
-  return std::make_exception_ptr(CancelledError(cancel_message()));
+  return raised_by([this] { throw CancelledError(cancel_message()); });
 }
 
 std::exception_ptr FutureState::make_cancelled_error() {
@@ -84,8 +84,8 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, Any
   } else {
     EventLoop& loop = get_loop();
     loop.check_closed();  // a closed loop does not end its callbacks, so a cycle of references would leak
-    callbacks_.push_back(callback);
     loop.add_pending(loop.pending_callbacks_, *callback);
+    callbacks_.push_back(callback);
     callback->awaiter_ = std::move(awaiter);
   }
   return callback->id_;
@@ -113,14 +113,11 @@ void FutureState::unreferenced() noexcept {
 }
 
 void FutureState::report(const char* message, std::exception_ptr exception) noexcept {
-  try {
-    const ExceptionContext context{message, std::move(exception), AnyFuture(this), {}};
-    anchor_->loop ? anchor_->loop->call_exception_handler(context) : log_error(context);
-  } catch (const std::bad_alloc&) {
-    log_without_memory(message);
-  } catch (...) {
-    // A KeyboardInterrupt or SystemExit of the exception handler: a destructor cannot throw it.
-  }
+  // A KeyboardInterrupt or SystemExit of the exception handler is dropped: a destructor cannot throw it.
+  raised_by([&] {
+    const ExceptionContext context{{}, std::move(exception), AnyFuture(this), {}};
+    anchor_->loop ? anchor_->loop->report(message, context) : log_error(message, context);
+  });
 }
 
 const char* FutureState::state_name() const noexcept {
@@ -147,17 +144,20 @@ void EventLoop::run_until_done(const AnyFuture& future, bool new_task) {
   if (&future.get_loop() != this) {
     throw ValueError("The future belongs to a different loop than the one that is to run until it is done");
   }
-  const CallbackId callback = future.add_done_callback(run_until_complete_cb);
+  const auto callback = make_ref<DoneCallbackOf<decltype(&run_until_complete_cb), AnyFuture>>(run_until_complete_cb);
+  const CallbackId id = future.checked().add_done_callback(callback);
+  const Finally removed([&] {
+    future.remove_done_callback(id);
+    callback->cancel_callback();  // it may be scheduled already, and must not stop the next run
+  });
   try {
     run_forever();
   } catch (...) {
     // The coroutine raised a KeyboardInterrupt or SystemExit, which is rethrown below. Asking for it here marks it as
     // retrieved, so that it is not reported a second time.
     if (new_task && future.done() && !future.cancelled()) static_cast<void>(future.exception());
-    future.remove_done_callback(callback);
     throw;
   }
-  future.remove_done_callback(callback);
   if (!future.done()) throw RuntimeError("Event loop stopped before Future completed.");
 }
 

@@ -50,8 +50,9 @@ EventLoop& loop_of_main_thread() {
 }
 
 void HandleState::report_exception(EventLoop& loop) {
-  const std::exception_ptr exception = caught_exception();
-  loop.call_exception_handler({"Exception in callback " + repr(), exception, {}, Handle(Ref<HandleState>(this))});
+  ExceptionContext context{{}, caught_exception(), {}, Handle(Ref<HandleState>(this))};
+  raised_by([&] { context.message = "Exception in callback " + repr(); });  // without memory there is no message
+  loop.call_exception_handler(context);
 }
 
 void TimerHandleState::cancel_callback() noexcept {
@@ -219,7 +220,8 @@ void EventLoop::run_observed(HandleState& handle) {
 }
 
 void EventLoop::run_and_time(HandleState& handle) {
-  const std::string name = handle.repr();  // before it runs, because a task that has ended has no coroutine any more
+  std::string name;  // before it runs, because a task that has ended has no coroutine any more
+  raised_by([&] { name = handle.repr(); });
   const double start = time();
   handle.run(*this);
   if (const double took = time() - start; took >= slow_callback_duration)
@@ -231,32 +233,39 @@ void EventLoop::slow_callback(const Handle&, const std::string& name, double too
             << std::defaultfloat << std::setprecision(6);
 }
 
+void EventLoop::report(const char* message, ExceptionContext context) {
+  raised_by([&] { context.message = message; });
+  call_exception_handler(context);
+}
+
 void EventLoop::call_exception_handler(const ExceptionContext& context) {
-  const ExceptionHandler handler = exception_handler_;
-  if (!handler) return default_exception_handler(context);
+  if (!exception_handler_) return default_exception_handler(context);
   const Ref<ContextState> context_of_task = context.future ? context.future.context() : nullptr;
   try {
-    if (context_of_task) {
-      Context(context_of_task).run([&] { handler(*this, context); });  // RuntimeError if it is entered already
-    } else {
-      handler(*this, context);
-    }
+    const ExceptionHandler handler = exception_handler_;  // it may replace itself
+    const auto call = [&] { handler(*this, context); };
+    context_of_task ? Context(context_of_task).run(call) : call();  // RuntimeError if it is entered already
   } catch (const Exit&) {
     throw;
   } catch (...) {
-    default_exception_handler({"Unhandled error in exception handler", caught_exception(), {}, {}});
+    log_error("Unhandled error in exception handler", {{}, caught_exception(), {}, {}});
     default_exception_handler(context);
   }
 }
 
-void EventLoop::default_exception_handler(const ExceptionContext& context) { log_error(context); }
+void EventLoop::default_exception_handler(const ExceptionContext& context) {
+  log_error(context.message.empty() ? "Unhandled exception in event loop" : context.message.c_str(), context);
+}
 
-void log_error(const ExceptionContext& context) {
-  std::string text = context.message.empty() ? "Unhandled exception in event loop" : context.message;
-  if (context.future) text += "\nfuture: " + context.future.repr();
-  if (context.handle) text += "\nhandle: " + context.handle.repr();
-  if (context.exception) text += "\n" + describe(context.exception);
-  std::cerr << text + "\n";
+void log_error(const char* message, const ExceptionContext& context) noexcept {
+  if (raised_by([&] {
+        std::string text = message;
+        if (context.future) text += "\nfuture: " + context.future.repr();
+        if (context.handle) text += "\nhandle: " + context.handle.repr();
+        if (context.exception) text += "\n" + describe(context.exception);
+        std::cerr << text + "\n";
+      }))
+    log_without_memory(message);
 }
 
 }  // namespace asyncio

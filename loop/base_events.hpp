@@ -212,6 +212,8 @@ class EventLoop : public AbstractEventLoop {
   /// KeyboardInterrupt and SystemExit are raised.
   /// asyncio: base_events.BaseEventLoop.call_exception_handler
   void call_exception_handler(const ExceptionContext& context);
+  /// The same. If memory is exhausted, the context has no message.
+  void report(const char* message, ExceptionContext context);
   /// Writes the error to std::cerr. asyncio: base_events.BaseEventLoop.default_exception_handler
   void default_exception_handler(const ExceptionContext& context);
 
@@ -272,6 +274,7 @@ class EventLoop : public AbstractEventLoop {
   friend struct LoopAnchor;
   friend class TimerHandleState;
   friend class FutureState;
+  friend class SelectorTransport;
   friend class TaskState;
   friend AnyTask current_task(EventLoop& loop);
   friend class Runner;

@@ -69,7 +69,7 @@ class HandleState : public Counted {
 /// The object behind a TimerHandle. asyncio: events.TimerHandle
 class TimerHandleState : public HandleState {
  public:
-  TimerHandleState(double when, EventLoop& loop) noexcept : when_(when), loop_(&loop) {}
+  TimerHandleState(double when, EventLoop& loop) : when_(when), loop_(&loop) {}
   /// The loop time at which it is due, in seconds.
   double when() const noexcept { return when_; }
   /// Also tells the loop that one more of its timers is cancelled. asyncio: events.TimerHandle.cancel
@@ -212,8 +212,8 @@ struct ExceptionContext {
   Handle handle{};
 };
 
-/// Writes the error to std::cerr.
-void log_error(const ExceptionContext& context);
+/// Writes the message and the error to std::cerr; if memory is exhausted, only the message.
+void log_error(const char* message, const ExceptionContext& context) noexcept;
 
 /// The loop that runs in this thread. RuntimeError "no running event loop" if there is none.
 /// asyncio: events.get_running_loop

@@ -19,8 +19,11 @@ void CoroutineBase::warn_never_awaited() const noexcept {
   const EventLoop* loop = get_running_loop_or_null();
   if (loop ? !loop->get_debug() : !debug_by_environment()) return;
   const std::source_location& at = frame_->where;
-  std::cerr << "coroutine '" << function_name(at) << "' was never awaited (" << at.file_name() << ":" << at.line()
-            << ")\n";
+  if (raised_by([&] {
+        std::cerr << "coroutine '" + function_name(at) + "' was never awaited (" << at.file_name() << ":" << at.line()
+                  << ")\n";
+      }))
+    log_without_memory("a coroutine was never awaited");
 }
 
 Frame* CoroutineBase::innermost() const noexcept {
@@ -33,10 +36,7 @@ void CoroutineBase::throw_cannot_take() const {
   throw RuntimeError(done() ? "cannot reuse already awaited coroutine" : "coroutine is being awaited already");
 }
 
-std::optional<AnyFuture> CoroutineBase::send() {
-  Frame* innermost = this->innermost();
-  return send(innermost) ? std::optional(AnyFuture(innermost->yielded)) : std::nullopt;
-}
+std::optional<AnyFuture> CoroutineBase::send() { return throw_(nullptr); }
 
 std::optional<AnyFuture> CoroutineBase::throw_(std::exception_ptr exception) {
   Frame* innermost = this->innermost();

@@ -25,19 +25,14 @@ void cancel_all_tasks(EventLoop& loop) {
   run_until_all_done(loop, to_cancel);
   for (const AnyTask& task : to_cancel) {
     if (task.cancelled() || !task.exception()) continue;
-    loop.call_exception_handler(
-        {"unhandled exception during asyncio.run() shutdown", task.exception(), task, Handle()});
+    loop.report("unhandled exception during asyncio.run() shutdown", {{}, task.exception(), task, {}});
   }
 }
 
 }  // namespace
 
 Runner::~Runner() {
-  try {
-    close();
-  } catch (...) {
-    // Errors of the remaining tasks were reported. A destructor cannot raise what else may come.
-  }
+  raised_by([this] { close(); });  // errors of the remaining tasks were reported; a destructor cannot raise more
 }
 
 void Runner::check_can_run(const char* caller) {

@@ -3,21 +3,13 @@
 #include <atomic>
 
 namespace asyncio {
-namespace {
-
-// asyncio: tasks._task_name_counter
-std::uint64_t task_name_counter() noexcept {
-  static constinit std::atomic<std::uint64_t> counter = 0;
-  return counter.fetch_add(1, std::memory_order_relaxed) + 1;
-}
-
-}  // namespace
 
 void TaskState::start(TaskOptions options) {
   EventLoop& loop = get_loop();
   loop.check_usable();
   if (options.name.empty()) {
-    number_ = task_name_counter();
+    static constinit std::atomic<std::uint64_t> task_name_counter = 0;  // asyncio: tasks._task_name_counter
+    number_ = ++task_name_counter;
   } else {
     set_name(std::string(options.name));
   }
@@ -131,26 +123,26 @@ inline void TaskState::step_run_and_handle_result(const std::exception_ptr& exce
 }
 
 // Its else clause: the coroutine is suspended and has yielded a future, or nothing.
-inline void TaskState::handle_yield(FutureState* future) {
+// Without memory to wait, the await raises that.
+inline void TaskState::handle_yield(FutureState* future) try {
   EventLoop& loop = get_loop();
   if (future && !future->is_of(loop)) {
-    return step_soon_with_error(repr() + " got Future " + future->repr() + " attached to a different loop");
+    throw RuntimeError(repr() + " got Future " + future->repr() + " attached to a different loop");
   }
-  if (future == this) return step_soon_with_error("Task cannot await on itself: " + repr());
+  if (future == this) throw RuntimeError("Task cannot await on itself: " + repr());
   if (loop.observer_) loop.observer_->task_waits(AnyTask(this), AnyFuture(future));
   if (!future) return loop.wake(next_step());  // a bare yield suspends for one iteration
   future->add_waiter(next_step());
   fut_waiter_ = AnyFuture(future);
   if (must_cancel_ && future->cancel(cancel_message())) must_cancel_ = false;
+} catch (...) {
+  if (fut_waiter_) return static_cast<void>(fut_waiter_.cancel());  // there is no memory for cancel's message
+  innermost_->exception = caught_exception();
+  get_loop().wake(next_step());
 }
 
 void TaskState::future_done(const AnyFuture& future) noexcept {
   if (LoopObserver* observer = get_loop().observer()) observer->task_woken(AnyTask(this), future);
-}
-
-void TaskState::step_soon_with_error(const std::string& message) {
-  innermost_->exception = std::make_exception_ptr(RuntimeError(message));
-  get_loop().wake(next_step());
 }
 
 // The task is done: its frame is destroyed, with the coroutine's arguments. References to the task still see its

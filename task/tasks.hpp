@@ -74,7 +74,6 @@ class TaskState : public FutureState, public PendingHandle {
   void step_as_current_task(const std::exception_ptr& exception);
   void step_run_and_handle_result(const std::exception_ptr& exception);
   void handle_yield(FutureState* future);
-  void step_soon_with_error(const std::string& message);
   void end() noexcept;
   void future_done(const AnyFuture& future) noexcept override;
   void end_with_loop() noexcept override;

@@ -1,18 +1,17 @@
 // In debug mode only: where upstream would hang, this raises an error that says why. NOTES [deadlock]
 #include <signal.h>
+#include <sys/stat.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <iterator>
 
 #include "loop/io/world.hpp"
 
 namespace asyncio {
 
-static std::ptrdiff_t number_of_threads() {
-  std::error_code error;
-  const std::filesystem::directory_iterator threads("/proc/self/task", error);
-  return error ? 2 : std::distance(begin(threads), end(threads));  // if unknown, assume that there are others
+// In /proc each thread is a directory, and so a link to the one above. If unknown, there may be others.
+static std::size_t number_of_threads() {
+  struct stat threads;
+  return ::stat("/proc/self/task", &threads) == 0 ? threads.st_nlink - 2 : 2;
 }
 
 // Another thread, a descriptor or a signal may still wake the loop.

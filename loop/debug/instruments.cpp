@@ -62,11 +62,9 @@ class Instruments final : public LoopObserver {
   }
   void remove_failed(Instrument* instrument, std::size_t position) noexcept {
     if (instruments_[position] == instrument) remove(*instrument);
-    try {
-      loop_.call_exception_handler({"Exception in an instrument, which was removed", caught_exception(), {}, {}});
-    } catch (...) {
-      // A KeyboardInterrupt or SystemExit of the exception handler: it must not interrupt what is being observed.
-    }
+    // A KeyboardInterrupt or SystemExit of the exception handler must not interrupt what is being observed.
+    const std::exception_ptr failed = caught_exception();
+    raised_by([&] { loop_.report("Exception in an instrument, which was removed", {{}, failed, {}, {}}); });
   }
   void forget_removed() noexcept {
     std::erase(instruments_, nullptr);

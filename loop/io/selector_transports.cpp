@@ -15,8 +15,8 @@ namespace {
 constexpr std::size_t MAX_SIZE = 256 * 1024;  // bytes of one read: upstream's number
 constexpr std::size_t HEADER_SIZE = 8;        // added to a datagram's bytes in the size of the buffer
 
-std::exception_ptr os_error(int code, const char* what) {
-  return std::make_exception_ptr(OSError(code, std::generic_category(), what));
+std::exception_ptr os_error(int code, const char* what) noexcept {
+  return raised_by([=] { throw_os_error(code, what); });
 }
 
 // asyncio: base_events._set_nodelay
@@ -30,7 +30,8 @@ mode_t file_mode(int fd) {
   return status.st_mode;
 }
 
-// Takes ownership of the descriptor. ValueError if a pipe transport cannot use it; the caller then still owns it.
+}  // namespace
+
 FileDescriptor own_pipe(int fd) {
   const mode_t mode = file_mode(fd);
   if (!S_ISFIFO(mode) && !S_ISSOCK(mode) && !S_ISCHR(mode)) {
@@ -40,14 +41,14 @@ FileDescriptor own_pipe(int fd) {
   return FileDescriptor(fd);
 }
 
-}  // namespace
-
 SelectorTransport::SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
                                      std::shared_ptr<AbstractServer> server)
     : loop_(&loop), fd_(std::move(fd)), protocol_(std::move(protocol)), server_(std::move(server)) {
   if (!protocol_) throw ValueError("the protocol is null");
   peername_ = getpeername(fd_.get());
   if (peername_ || errno != ENOTSOCK) sockname_ = getsockname(fd_.get());
+  connection_lost_handle_ = make_handle<PendingHandle>([this] { call_connection_lost(); });
+  loop.add_pending(*connection_lost_handle_);
   world().add_transport(fd_.get(), *this);
   try {
     if (server_) server_->attach(*this);
@@ -64,10 +65,11 @@ SelectorTransport::~SelectorTransport() {
 }
 
 void SelectorTransport::start() {
-  const auto self = shared_from_this();
-  loop_->call_soon([self] { self->call_connection_made(); });
-  loop_->call_soon([self] {  // read only after connection_made() has been called
-    if (self->starts_reading()) self->add_reader();
+  loop_->call_soon([self = shared_from_this()] {
+    const std::exception_ptr failed = raised_by([&] { self->call_connection_made(); });
+    if (self->starts_reading()) self->call_protocol("Fatal error: cannot read", [&] { self->add_reader(); });
+    if (holds<std::bad_alloc>(failed)) self->force_close(failed);  // nobody would serve it
+    if (failed) std::rethrow_exception(failed);
   });
 }
 
@@ -110,13 +112,16 @@ void SelectorTransport::force_close(std::exception_ptr exception) {
 
 void SelectorTransport::connection_lost_soon(std::exception_ptr exception) {
   ++conn_lost_;
-  loop_->call_soon([self = shared_from_this(), exception] { self->call_connection_lost(exception); });
+  lost_with_ = std::move(exception);
+  kept_ = shared_from_this();
+  loop_->wake(connection_lost_handle_);
 }
 
 // asyncio: selector_events._SelectorTransport._call_connection_lost
-void SelectorTransport::call_connection_lost(std::exception_ptr exception) {
+void SelectorTransport::call_connection_lost() {
   ++conn_lost_;
   const auto self = shared_from_this();  // the protocol may be our last owner
+  kept_ = nullptr;
   const std::shared_ptr<BaseProtocol> protocol = protocol_;
   const Finally cleanup([this] {
     protocol_ = nullptr;
@@ -124,7 +129,7 @@ void SelectorTransport::call_connection_lost(std::exception_ptr exception) {
     fd_ = FileDescriptor();
     if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
   });
-  protocol->connection_lost(std::move(exception));
+  protocol->connection_lost(std::exchange(lost_with_, nullptr));
 }
 
 void SelectorTransport::mark_closed() noexcept {
@@ -134,7 +139,7 @@ void SelectorTransport::mark_closed() noexcept {
 }
 
 void SelectorTransport::end_with_loop() noexcept {
-  const auto self = weak_from_this().lock();
+  const auto self = weak_from_this().lock(), kept = std::move(kept_);
   world().remove_transport(fd_.get());
   fd_ = FileDescriptor();
   if (const auto server = std::exchange(server_, nullptr)) server->detach(*this);
@@ -143,12 +148,8 @@ void SelectorTransport::end_with_loop() noexcept {
 
 // Must be called in a handler or with a kept exception. asyncio: selector_events._SelectorTransport._fatal_error
 void SelectorTransport::fatal_error(std::exception_ptr exception, const char* message) {
-  try {
-    std::rethrow_exception(exception);
-  } catch (const OSError&) {  // the peer's error, which connection_lost() gets: nothing to report
-  } catch (...) {
-    loop_->call_exception_handler({message, exception, {}, {}});
-  }
+  // An OSError is the peer's, and connection_lost() gets it: nothing to report.
+  if (!holds<OSError>(exception)) loop_->report(message, {{}, exception, {}, {}});
   force_close(std::move(exception));
 }
 
@@ -158,16 +159,10 @@ void SelectorTransport::fatal_os_error(const char* what, const char* message) {
 
 template <class F> bool SelectorTransport::call_protocol(const char* failed, F f, bool fatal) {
   const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may replace it
-  try {
-    f();
-    return true;
-  } catch (const Exit&) {
-    throw;
-  } catch (...) {
-    fatal ? fatal_error(std::current_exception(), failed)
-          : loop_->call_exception_handler({failed, std::current_exception(), {}, {}});
-    return false;
-  }
+  const std::exception_ptr error = raised_by(f);
+  if (holds<Exit>(error)) std::rethrow_exception(error);
+  if (error) fatal ? fatal_error(error, failed) : loop_->report(failed, {{}, error, {}, {}});
+  return !error;
 }
 
 std::optional<SocketAddress> SelectorTransport::get_extra_info(std::string_view name) const {
@@ -205,7 +200,7 @@ void SelectorTransport::maybe_resume_protocol() {
 void SelectorTransport::all_written() {
   remove_writer();
   if (closing_) {
-    call_connection_lost(nullptr);
+    call_connection_lost();
   } else if (eof_) {
     written_eof();
   }
@@ -239,8 +234,8 @@ void SelectorSocketTransport::pause_reading() {
 // asyncio: selector_events._SelectorTransport.resume_reading
 void SelectorSocketTransport::resume_reading() {
   if (closing_ || !paused_) return;
-  paused_ = false;
   if (!eof_received_) add_reader();
+  paused_ = false;
 }
 
 // asyncio: selector_events._SelectorSocketTransport._read_ready__data_received
@@ -264,7 +259,7 @@ void SelectorSocketTransport::read_ready_on_eof() {
   bool keep_open = false;
   eof_received_ = true;
   const bool called = call_protocol("Fatal error: protocol.eof_received() call failed.",
-                                    [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
+                                   [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
   if (!called) return;
   if (keep_open) {
     remove_reader();  // the protocol may still write
@@ -290,11 +285,13 @@ void SelectorSocketTransport::write(std::string_view data) {
     if (n < 0 && !would_block()) return fatal_os_error("send", "Fatal write error on socket transport");
     if (n > 0) data.remove_prefix(n);
     if (data.empty()) return;
-    add_writer();
   }
-  buffer_.append(data);
-  buffer_size_ += data.size();
-  maybe_pause_protocol();
+  const bool kept = call_protocol("Fatal write error on socket transport", [&] {
+    buffer_.append(data);
+    if (buffer_size_ == 0) add_writer();
+    buffer_size_ += data.size();
+  });
+  if (kept) maybe_pause_protocol();
 }
 
 // asyncio: selector_events._SelectorSocketTransport._write_send
@@ -321,10 +318,7 @@ void SelectorSocketTransport::write_eof() {
   if (buffer_size_ == 0) written_eof();
 }
 
-void SelectorSocketTransport::written_eof() { ::shutdown(fd_.get(), SHUT_WR); }
-
-UnixReadPipeTransport::UnixReadPipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol)
-    : SelectorSocketTransport(loop, own_pipe(fd), std::move(protocol)) {}
+void SelectorSocketTransport::written_eof() { check_call(::shutdown(fd_.get(), SHUT_WR), "shutdown"); }
 
 ssize_t UnixReadPipeTransport::receive(std::span<char> buffer) noexcept {
   return ::read(fd_.get(), buffer.data(), buffer.size());
@@ -334,12 +328,13 @@ ssize_t UnixReadPipeTransport::receive(std::span<char> buffer) noexcept {
 void UnixReadPipeTransport::read_ready_on_eof() {
   closing_ = true;
   remove_reader();
+  const Finally lost([this] { connection_lost_soon(nullptr); });
   loop_->call_soon([protocol = get_protocol()] { protocol->eof_received(); });
-  connection_lost_soon(nullptr);
 }
 
-UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol)
-    : SelectorSocketTransport(loop, own_pipe(fd), std::move(protocol)), is_char_device_(S_ISCHR(file_mode(fd))) {
+UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol)
+    : SelectorSocketTransport(loop, std::move(fd), std::move(protocol)),
+      is_char_device_(S_ISCHR(file_mode(this->fd()))) {
   ignore_sigpipe();
 }
 

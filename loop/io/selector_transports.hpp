@@ -32,8 +32,6 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   /// Owns the descriptor. ValueError if the protocol is null, RuntimeError if the loop is closed.
   SelectorTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<BaseProtocol> protocol,
                     std::shared_ptr<AbstractServer> server);
-  SelectorTransport(const SelectorTransport&) = delete;
-  SelectorTransport& operator=(const SelectorTransport&) = delete;
   ~SelectorTransport() override;
 
   /// Schedules the call of connection_made(), and after it the start of reading.
@@ -69,7 +67,7 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   /// The buffer is empty: stops waiting to write, and finishes a close() or write_eof() that waited for this.
   void all_written();
   void connection_lost_soon(std::exception_ptr exception);
-  void call_connection_lost(std::exception_ptr exception);
+  void call_connection_lost();
   void force_close(std::exception_ptr exception);
   void fatal_error(std::exception_ptr exception, const char* message);
   void fatal_os_error(const char* what, const char* message);
@@ -90,10 +88,17 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   virtual void written_eof() {}
 
   std::shared_ptr<AbstractServer> server_;
+  // Closing needs no memory: this handle is made, and has its place in the loop's queue, from the start.
+  Ref<PendingHandle> connection_lost_handle_;
+  std::exception_ptr lost_with_;
+  std::shared_ptr<SelectorTransport> kept_;  // itself, while the handle is queued
   std::optional<SocketAddress> sockname_, peername_;
   std::size_t high_water_ = 64 * 1024, low_water_ = 16 * 1024;
   bool protocol_paused_ = false;
 };
+
+/// Takes ownership of the descriptor. ValueError if a pipe transport cannot use it; the caller then still owns it.
+FileDescriptor own_pipe(int fd);
 
 /// A connected stream socket. asyncio: selector_events._SelectorSocketTransport
 class SelectorSocketTransport : public SelectorTransport, public Transport {
@@ -127,7 +132,7 @@ class SelectorSocketTransport : public SelectorTransport, public Transport {
 /// The reading end of a pipe. asyncio: unix_events._UnixReadPipeTransport
 class UnixReadPipeTransport final : public SelectorSocketTransport {
  public:
-  UnixReadPipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol);
+  using SelectorSocketTransport::SelectorSocketTransport;
   bool can_write_eof() const override { return false; }
   void write(std::string_view) override { throw RuntimeError("this pipe is for reading"); }
   void write_eof() override { write({}); }
@@ -141,7 +146,7 @@ class UnixReadPipeTransport final : public SelectorSocketTransport {
 /// asyncio: unix_events._UnixWritePipeTransport
 class UnixWritePipeTransport final : public SelectorSocketTransport {
  public:
-  UnixWritePipeTransport(EventLoop& loop, int fd, std::shared_ptr<Protocol> protocol);
+  UnixWritePipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol);
   void write(std::string_view data) override {
     if (!is_closing()) SelectorSocketTransport::write(data);
   }

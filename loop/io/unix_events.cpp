@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "loop/io/world.hpp"
+#include "loop/python/sockets.hpp"
 
 namespace asyncio {
 namespace {
@@ -46,11 +47,6 @@ bool set_action(int signum, void (*action)(int)) noexcept {
 // asyncio: unix_events._UnixSelectorEventLoop._check_signal
 void check_signal(int signum) {
   if (signum < 1 || signum >= NSIG) throw ValueError("invalid signal number " + std::to_string(signum));
-}
-
-bool sigint_has_its_default_action() noexcept {
-  struct sigaction action;
-  return ::sigaction(SIGINT, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
 }
 
 }  // namespace
@@ -98,7 +94,7 @@ void World::handle_signal(int signum) {
 }
 
 bool World::add_interrupt_handler(const Ref<HandleState>& handle) {
-  if (!in_main_thread() || !sigint_has_its_default_action()) return false;
+  if (!in_main_thread() || !has_default_action(SIGINT)) return false;
   arrivals[SIGINT].count = 0;
   add_signal_handle(SIGINT, handle);
   return true;

@@ -121,6 +121,16 @@ inline std::exception_ptr caught_exception() {
   return exception;
 }
 
+/// What f() raises, or null. Without memory for that error it is a std::bad_alloc.
+template <class F> std::exception_ptr raised_by(F f) {
+  try {
+    f();
+  } catch (...) {
+    return caught_exception();
+  }
+  return nullptr;
+}
+
 /// "TypeName: what()", like the last line of a Python traceback; "" for a null pointer.
 std::string describe(const std::exception_ptr& exception);
 

@@ -34,7 +34,7 @@ std::string read_all(int fd) {
   for (;;) {
     const ssize_t n = ::read(fd, buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return bytes;
+    if (check_call(static_cast<int>(n), "read") == 0) return bytes;
     bytes.append(buffer, n);
   }
 }
@@ -54,9 +54,12 @@ std::string run_in_process(WorkItem& item) {
     child = check_call(::fork(), "fork");
     if (child == 0) run_in_child(item, to_parent.get());
   }
-  std::string bytes = read_all(from_child.get());
+  std::string bytes;
+  const std::exception_ptr failed = raised_by([&] { bytes = read_all(from_child.get()); });
+  from_child = FileDescriptor();  // a child that still writes ends
   int status = 0;
   while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  if (failed) std::rethrow_exception(failed);
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return bytes;
   throw RuntimeError("A process in the process pool was terminated abruptly: " +
                      (WIFSIGNALED(status) ? "signal " + std::to_string(WTERMSIG(status))
@@ -81,7 +84,7 @@ void ThreadPoolExecutor::submit(std::shared_ptr<WorkItem> item) {
   if (idle_ < queue_.size() && threads_.size() < max_workers_) {
     try {
       threads_.emplace_back([this] { worker(); });
-    } catch (const OSError&) {  // no new thread: an existing one runs the item later
+    } catch (...) {  // no new thread: an existing one runs the item later
       if (!threads_.empty()) return;
       queue_.pop_back();
       throw;
@@ -110,18 +113,12 @@ void ThreadPoolExecutor::worker() {
 
 // asyncio: thread.ThreadPoolExecutor.shutdown
 void ThreadPoolExecutor::shutdown(bool wait) {
-  if (wait) return join();
-  const std::lock_guard lock(mutex_);
-  shutdown_ = true;
-  changed_.notify_all();
-}
-
-void ThreadPoolExecutor::join() noexcept {
-  shutdown(false);
   std::vector<std::thread> threads;
   {
     const std::lock_guard lock(mutex_);
-    threads.swap(threads_);
+    shutdown_ = true;
+    changed_.notify_all();
+    if (wait) threads.swap(threads_);
   }
   for (std::thread& thread : threads) thread.join();
 }
@@ -129,11 +126,7 @@ void ThreadPoolExecutor::join() noexcept {
 ProcessPoolExecutor::ProcessPoolExecutor(std::size_t max_workers) : ThreadPoolExecutor(max_workers) {}
 
 void ProcessPoolExecutor::run(WorkItem& item) noexcept {
-  try {
-    item.set_from_bytes(run_in_process(item));
-  } catch (...) {
-    item.set_exception(std::current_exception());
-  }
+  if (const auto failed = raised_by([&] { item.set_from_bytes(run_in_process(item)); })) item.set_exception(failed);
 }
 
 }  // namespace asyncio

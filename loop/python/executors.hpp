@@ -19,9 +19,6 @@ namespace asyncio {
 /// that, only the loop's thread. asyncio: thread._WorkItem
 class WorkItem {
  public:
-  WorkItem() = default;
-  WorkItem(const WorkItem&) = delete;
-  WorkItem& operator=(const WorkItem&) = delete;
   virtual ~WorkItem() = default;
 
   /// Calls the function and keeps its result or exception.
@@ -61,14 +58,13 @@ class Executor {
 class ThreadPoolExecutor : public Executor {
  public:
   explicit ThreadPoolExecutor(std::size_t max_workers = default_max_workers());
-  ~ThreadPoolExecutor() override { join(); }
+  ~ThreadPoolExecutor() override { ThreadPoolExecutor::shutdown(true); }
   void submit(std::shared_ptr<WorkItem> item) override;
   void shutdown(bool wait = true) override;
   static std::size_t default_max_workers() noexcept;
 
  protected:
   virtual void run(WorkItem& item) noexcept { item.run(); }
-  void join() noexcept;
 
  private:
   void worker();
@@ -89,7 +85,7 @@ class ThreadPoolExecutor : public Executor {
 class ProcessPoolExecutor : public ThreadPoolExecutor {
  public:
   explicit ProcessPoolExecutor(std::size_t max_workers = std::thread::hardware_concurrency());
-  ~ProcessPoolExecutor() override { join(); }
+  ~ProcessPoolExecutor() override { ProcessPoolExecutor::shutdown(true); }
 
  private:
   void run(WorkItem& item) noexcept override;

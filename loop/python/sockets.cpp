@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <memory>
 
 namespace asyncio {
 namespace {
@@ -100,9 +101,13 @@ void set_blocking(int fd, bool blocking) {
   check_call(::fcntl(fd, F_SETFL, blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK), "fcntl");
 }
 
-void ignore_sigpipe() noexcept {
+bool has_default_action(int signum) noexcept {
   struct sigaction action;
-  if (::sigaction(SIGPIPE, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
+  return ::sigaction(signum, nullptr, &action) == 0 && action.sa_handler == SIG_DFL;
+}
+
+void ignore_sigpipe() noexcept {
+  if (has_default_action(SIGPIPE)) ::signal(SIGPIPE, SIG_IGN);
 }
 
 SocketAddress getsockname(int fd) {
@@ -124,8 +129,8 @@ static int resolve(const std::string& host, const std::string& service, int flag
   hints.ai_flags = AI_PASSIVE | flags;
   addrinfo* first = nullptr;
   const int code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &first);
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(first, ::freeaddrinfo);
   for (const addrinfo* info = first; info; info = info->ai_next) found.emplace_back(info->ai_addr, info->ai_addrlen);
-  if (first) ::freeaddrinfo(first);
   return code;
 }
 

@@ -50,6 +50,8 @@ class SocketAddress {
 FileDescriptor make_socket(int family, int type);
 void set_option(int fd, int level, int option, int value);
 void set_blocking(int fd, bool blocking);
+/// Whether the program has left the signal to the kernel.
+bool has_default_action(int signum) noexcept;
 /// Ignores SIGPIPE unless the program handles it, so that writing to a closed pipe is an error of write() and does not
 /// end the program. CPython does the same.
 void ignore_sigpipe() noexcept;
@@ -62,18 +64,23 @@ std::vector<SocketAddress> numeric_addresses(const std::string& host, const std:
 /// asyncio: socketmodule.c socket_getaddrinfo
 std::vector<SocketAddress> blocking_getaddrinfo(const std::string& host, const std::string& service);
 
-/// Options of create_connection.
+/// The default limit of a StreamReader, in bytes. The transport pauses when the buffer holds more than twice as many.
+inline constexpr std::size_t DEFAULT_LIMIT = 64 * 1024;
+
+/// Options of create_connection and open_connection.
 struct ConnectionOptions {
+  std::size_t limit = DEFAULT_LIMIT;          // of the StreamReader, if there is one
   std::optional<SocketAddress> local_addr{};  // the address to bind before connecting
   int sock = -1;  // a connected socket, which the transport will own, instead of host and port
 };
 
-/// Options of create_server.
+/// Options of create_server and start_server.
 struct ServerOptions {
-  int backlog = 100;          // how many connections the kernel queues until they are accepted
-  bool reuse_port = false;    // let several processes serve one port
-  bool start_serving = true;  // accept at once; false: from start_serving() or serve_forever() on
-  int sock = -1;              // a bound socket, which the server will own, instead of host and port
+  std::size_t limit = DEFAULT_LIMIT;  // of the StreamReaders, if there are any
+  int backlog = 100;                  // how many connections the kernel queues until they are accepted
+  bool reuse_port = false;            // let several processes serve one port
+  bool start_serving = true;          // accept at once; false: from start_serving() or serve_forever() on
+  int sock = -1;                      // a bound socket, which the server will own, instead of host and port
 };
 
 }  // namespace asyncio

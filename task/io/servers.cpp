@@ -77,7 +77,12 @@ std::vector<FileDescriptor> bind_sockets(const std::vector<SocketAddress>& addre
 Coroutine<Server> start(EventLoop& loop, std::vector<FileDescriptor> sockets, ProtocolFactory factory,
                         ServerOptions options) {
   const Server server(std::make_shared<ServerState>(loop, std::move(sockets), std::move(factory), options.backlog));
-  if (options.start_serving) co_await server.start_serving();
+  try {
+    if (options.start_serving) co_await server.start_serving();
+  } catch (...) {
+    server.close();
+    throw;
+  }
   co_return server;
 }
 
@@ -125,8 +130,8 @@ FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
 Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport) {
   const Future<void> waiter(loop);
   transport->start();
-  loop.call_soon([waiter] { set_result_unless_cancelled(waiter); });
   try {
+    loop.call_soon([waiter] { set_result_unless_cancelled(waiter); });
     co_await waiter;
   } catch (...) {
     transport->close();
@@ -188,13 +193,16 @@ void ServerState::accept_connection(int fd) {
     }
     if (would_block() || errno == ECONNABORTED) return;
     if (!out_of_resources(errno)) throw_os_error(errno, "accept");
+    const std::exception_ptr error = raised_by([] { throw_os_error(errno, "accept"); });
+    loop().report("socket.accept() out of system resource", {{}, error, {}, {}});
     // The socket stays readable, so without a pause this would fail again in every iteration.
-    const auto error = std::make_exception_ptr(OSError(errno, std::generic_category(), "accept"));
-    loop().call_exception_handler({"socket.accept() out of system resource", error, {}, {}});
-    loop().remove_reader(fd);
     loop().call_later(ACCEPT_RETRY_DELAY, [self = shared_from_this(), fd] {
-      if (!self->closed_) self->listen_for(fd);
+      const auto failed = self->closed_ ? nullptr : raised_by([&] { self->listen_for(fd); });
+      if (!failed) return;
+      self->close();
+      std::rethrow_exception(failed);
     });
+    loop().remove_reader(fd);
     return;
   }
 }
@@ -224,27 +232,27 @@ void ServerState::close() {
   if (clients_.empty()) wakeup();
 }
 
-Coroutine<void> ServerState::serve_forever() {
-  if (serving_forever_fut_) throw RuntimeError("the server is already being awaited on serve_forever()");
-  start_serving();
-  const Future<void> serving(loop());
-  serving_forever_fut_ = serving;
+Coroutine<void> ServerState::serve_forever(std::shared_ptr<ServerState> self) {
+  if (self->serving_forever_fut_) throw RuntimeError("the server is already being awaited on serve_forever()");
+  self->start_serving();
+  const Future<void> serving(self->loop());
+  self->serving_forever_fut_ = serving;
   std::exception_ptr cancelled;
   try {
     co_await serving;
-  } catch (const CancelledError&) {
+  } catch (...) {
     cancelled = std::current_exception();
   }
-  serving_forever_fut_ = AnyFuture();
-  close();
-  co_await wait_closed();
+  self->serving_forever_fut_ = AnyFuture();
+  self->close();
+  co_await wait_closed(self);
   std::rethrow_exception(cancelled);
 }
 
-Coroutine<void> ServerState::wait_closed() {
-  if (closed_ && clients_.empty()) co_return;
-  const Future<void> waiter(loop());
-  waiters_.push_back(waiter);
+Coroutine<void> ServerState::wait_closed(std::shared_ptr<ServerState> self) {
+  if (self->closed_ && self->clients_.empty()) co_return;
+  const Future<void> waiter(self->loop());
+  self->waiters_.push_back(waiter);
   co_await waiter;
 }
 
@@ -257,14 +265,6 @@ std::vector<SocketAddress> Server::sockets() const {
 Coroutine<void> Server::start_serving(std::shared_ptr<ServerState> state) {
   state->start_serving();
   co_await sleep(0);
-}
-
-void Server::close_clients() const {
-  for (SelectorTransport* client : std::unordered_set(state_->clients_)) client->close();
-}
-
-void Server::abort_clients() const {
-  for (SelectorTransport* client : std::unordered_set(state_->clients_)) client->abort();
 }
 
 }  // namespace asyncio

@@ -29,8 +29,9 @@ class ServerState final : public AbstractServer, public std::enable_shared_from_
 
   void start_serving();
   void close();
-  Coroutine<void> serve_forever();
-  Coroutine<void> wait_closed();
+  // Static, so that the coroutine holds a reference to the server.
+  static Coroutine<void> serve_forever(std::shared_ptr<ServerState> self);
+  static Coroutine<void> wait_closed(std::shared_ptr<ServerState> self);
 
  private:
   friend class Server;
@@ -64,20 +65,22 @@ class Server {
   Coroutine<void> start_serving() const { return start_serving(state_); }
   /// Accepts connections until it is cancelled, then closes the server. RuntimeError if it is already being awaited, or
   /// if the server is closed. asyncio: base_events.Server.serve_forever
-  Coroutine<void> serve_forever() const { return serve_forever(state_); }
+  Coroutine<void> serve_forever() const { return ServerState::serve_forever(state_); }
   /// Stops accepting; existing connections stay open. asyncio: base_events.Server.close
   void close() const { state_->close(); }
   /// Waits until the server and all its connections are closed. asyncio: base_events.Server.wait_closed
-  Coroutine<void> wait_closed() const { return wait_closed(state_); }
+  Coroutine<void> wait_closed() const { return ServerState::wait_closed(state_); }
   /// Closes the transports of all connections. asyncio: base_events.Server.close_clients
-  void close_clients() const;
+  void close_clients() const {
+    for (SelectorTransport* client : state_->clients_) client->close();
+  }
   /// The same, but discards their buffered data. asyncio: base_events.Server.abort_clients
-  void abort_clients() const;
+  void abort_clients() const {
+    for (SelectorTransport* client : state_->clients_) client->abort();
+  }
 
  private:
   static Coroutine<void> start_serving(std::shared_ptr<ServerState> state);
-  static Coroutine<void> serve_forever(std::shared_ptr<ServerState> state) { co_await state->serve_forever(); }
-  static Coroutine<void> wait_closed(std::shared_ptr<ServerState> state) { co_await state->wait_closed(); }
 
   std::shared_ptr<ServerState> state_;
 };
@@ -119,12 +122,14 @@ Coroutine<Connected<Transport, Factory>> AbstractEventLoop::create_unix_connecti
 
 template <class Factory>
 Coroutine<Connected<Transport, Factory>> AbstractEventLoop::connect_read_pipe(Factory factory, int fd) {
-  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(self(), factory, fd);
+  FileDescriptor pipe = own_pipe(fd);
+  co_return co_await connect_transport<Transport, UnixReadPipeTransport>(self(), factory, std::move(pipe));
 }
 
 template <class Factory>
 Coroutine<Connected<Transport, Factory>> AbstractEventLoop::connect_write_pipe(Factory factory, int fd) {
-  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(self(), factory, fd);
+  FileDescriptor pipe = own_pipe(fd);
+  co_return co_await connect_transport<Transport, UnixWritePipeTransport>(self(), factory, std::move(pipe));
 }
 
 template <class Factory> Coroutine<Connected<DatagramTransport, Factory>> AbstractEventLoop::create_datagram_endpoint(

@@ -22,10 +22,13 @@ class SockWaiter {
   SockWaiter(Future<void> future, int fd) : future_(std::move(future)), fd_(fd) {}
   SockWaiter(SockWaiter&&) = default;
   ~SockWaiter() {
-    if (!future_ || future_.done() || future_.get_loop().is_closed()) return;
-    future_.set_exception(
-        RuntimeError("fd " + std::to_string(fd_) +
-                     " was taken over by another reader or writer, or closed, while a task waited for it"));
+    if (!future_ || future_.done()) return;
+    raised_by([this] {  // a RuntimeError if the loop is closed: then nobody waits
+      future_.set_exception(raised_by([this] {
+        throw RuntimeError("fd " + std::to_string(fd_) +
+                           " was taken over by another reader or writer, or closed, while a task waited for it");
+      }));
+    });
   }
   void operator()() const {
     if (!future_.done()) future_.set_result();

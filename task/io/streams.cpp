@@ -6,7 +6,7 @@
 
 namespace asyncio {
 
-StreamReaderState::StreamReaderState(EventLoop& loop, std::size_t limit) : loop_(loop), limit_(limit) {
+StreamReaderState::StreamReaderState(EventLoop& loop, std::size_t limit) : anchor_(loop.anchor()), limit_(limit) {
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 
@@ -39,13 +39,14 @@ void StreamReaderState::feed_data(std::string_view data) {
 }
 
 // asyncio: streams.StreamReader._maybe_resume_transport
-void StreamReaderState::maybe_resume_transport(std::size_t limit) {
-  if (!paused_ || size() > limit) return;
-  paused_ = false;
+void StreamReaderState::maybe_resume_transport(std::size_t left) {
+  if (!paused_ || left > limit_) return;
   transport_->resume_reading();
+  paused_ = false;
 }
 
 std::string StreamReaderState::take(std::size_t n) {
+  maybe_resume_transport(size() - std::min(n, size()));  // first, so that nothing is taken if it fails
   std::string taken;
   if (start_ == 0 && n >= buffer_.size()) {
     taken.swap(buffer_);
@@ -54,7 +55,6 @@ std::string StreamReaderState::take(std::size_t n) {
     start_ += taken.size();
     if (start_ > buffer_.size() / 2) buffer_.erase(0, std::exchange(start_, 0));  // each byte moves at most once
   }
-  maybe_resume_transport(limit_);
   return taken;
 }
 
@@ -63,8 +63,8 @@ Coroutine<void> StreamReaderState::wait_for_data(const char* caller) {
   if (waiter_) {
     throw RuntimeError(std::string(caller) + "() called while another coroutine is already waiting for incoming data");
   }
-  maybe_resume_transport(size());  // what is there is not enough
-  waiter_ = Future<void>(loop_);
+  maybe_resume_transport(0);
+  waiter_ = Future<void>(loop());
   const Finally forget([this] { waiter_.reset(); });
   co_await Future<void>(*waiter_);
 }
@@ -157,11 +157,9 @@ void StreamReaderProtocol::connection_made(std::shared_ptr<Transport> transport)
   if (!task) return;
   task.add_done_callback([transport](const AnyFuture& done) {
     if (!done.cancelled() && !done.exception()) return;
-    if (!done.cancelled()) {
-      done.get_loop().call_exception_handler(
-          {"Unhandled exception in client_connected_cb", done.exception(), done, Handle()});
-    }
-    transport->close();
+    const Finally closed([&] { transport->close(); });
+    if (done.cancelled()) return;
+    done.get_loop().report("Unhandled exception in client_connected_cb", {{}, done.exception(), done, {}});
   });
 }
 
@@ -201,9 +199,11 @@ StreamWriter::StreamWriter(std::shared_ptr<Transport> transport, std::shared_ptr
     : state_(make_ref<State>(std::move(transport), std::move(protocol), std::move(reader))) {}
 
 StreamWriter::State::~State() {
-  if (transport->is_closing()) return;
-  if (protocol->get_close_waiter().get_loop().get_debug()) std::cerr << "unclosed StreamWriter\n";
-  transport->close();
+  raised_by([this] {  // a destructor cannot raise what a transport of one's own may
+    if (transport->is_closing()) return;
+    if (protocol->get_close_waiter().get_loop().get_debug()) std::cerr << "unclosed StreamWriter\n";
+    transport->close();
+  });
 }
 
 Coroutine<void> StreamWriter::drain(Ref<State> state) {
@@ -214,24 +214,19 @@ Coroutine<void> StreamWriter::drain(Ref<State> state) {
 
 Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->protocol->get_close_waiter(); }
 
-Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port, StreamOptions options) {
-  const StreamReader reader(options.limit, get_running_loop());
-  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
-  const ConnectionOptions connection{options.local_addr, options.sock};
-  const auto connected =
-      co_await get_running_loop().create_connection([&] { return protocol; }, std::move(host), port, connection);
-  co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));
+static Coroutine<StreamPair> open_stream(FileDescriptor socket, std::size_t limit) {
+  const auto [transport, protocol] = co_await connect_stream<SelectorSocketTransport>(std::move(socket), limit);
+  co_return StreamPair(protocol->reader(), StreamWriter(transport, protocol, protocol->reader()));
 }
 
-Coroutine<std::pair<StreamReader, StreamWriter>> open_unix_connection(std::string path, StreamOptions options) {
-  const StreamReader reader(options.limit, get_running_loop());
-  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
-  const auto connected = co_await get_running_loop().create_unix_connection([&] { return protocol; }, std::move(path));
-  co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));
+Coroutine<StreamPair> open_connection(std::string host, int port, StreamOptions options) {
+  FileDescriptor socket = co_await connect_socket(get_running_loop(), std::move(host), port, options);
+  co_return co_await open_stream(std::move(socket), options.limit);
 }
 
-static ServerOptions server_options(const StreamServerOptions& options) {
-  return {options.backlog, options.reuse_port, options.start_serving, options.sock};
+Coroutine<StreamPair> open_unix_connection(std::string path, StreamOptions options) {
+  FileDescriptor socket = co_await connect_unix_socket(get_running_loop(), std::move(path));
+  co_return co_await open_stream(std::move(socket), options.limit);
 }
 
 static ProtocolFactory stream_factory(ClientConnected client_connected, std::size_t limit) {
@@ -243,15 +238,13 @@ static ProtocolFactory stream_factory(ClientConnected client_connected, std::siz
 Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
                                       StreamServerOptions options) {
   ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
-  co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory),
-                                     server_options(options));
+  co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory), options);
 }
 
 Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
                                            StreamServerOptions options) {
   ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
-  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory),
-                                          server_options(options));
+  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory), options);
 }
 
 }  // namespace asyncio

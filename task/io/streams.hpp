@@ -14,9 +14,6 @@
 
 namespace asyncio {
 
-/// The default limit of a reader, in bytes. The transport pauses when the buffer holds more than twice as many.
-inline constexpr std::size_t DEFAULT_LIMIT = 64 * 1024;
-
 /// The object behind a StreamReader. asyncio: streams.StreamReader
 class StreamReaderState : public Counted {
  public:
@@ -28,7 +25,7 @@ class StreamReaderState : public Counted {
   void set_exception(std::exception_ptr exception);
   std::exception_ptr exception() const { return exception_; }
   bool at_eof() const noexcept { return eof_ && size() == 0; }
-  EventLoop& loop() const noexcept { return loop_; }
+  EventLoop& loop() const { return anchor_->get_loop(); }
 
   // Static, so that the coroutine holds a reference to the reader while it runs.
   static Coroutine<std::string> read(Ref<StreamReaderState> self, std::ptrdiff_t n);
@@ -40,12 +37,12 @@ class StreamReaderState : public Counted {
   std::size_t size() const noexcept { return buffer_.size() - start_; }
   std::string_view data() const noexcept { return std::string_view(buffer_).substr(start_); }
   std::string take(std::size_t n);
-  void maybe_resume_transport(std::size_t limit);
+  void maybe_resume_transport(std::size_t left);
   void wakeup_waiter();
   Coroutine<void> wait_for_data(const char* caller);
   std::optional<std::size_t> find_end(const std::vector<std::string>& separators, std::size_t& offset) const;
 
-  EventLoop& loop_;
+  Ref<LoopAnchor> anchor_;
   const std::size_t limit_;
   std::string buffer_;
   std::size_t start_ = 0;  // bytes at the start of the buffer that were already read
@@ -98,7 +95,8 @@ class StreamReader {
   std::exception_ptr exception() const { return state_->exception(); }
   /// The transport to pause when the buffer is full. asyncio: streams.StreamReader.set_transport
   void set_transport(std::shared_ptr<Transport> transport) const { state_->set_transport(std::move(transport)); }
-  EventLoop& get_loop() const noexcept { return state_->loop(); }
+  /// RuntimeError "Event loop is closed" if it was destroyed.
+  EventLoop& get_loop() const { return state_->loop(); }
 
  private:
   static Coroutine<std::optional<std::string>> anext(Ref<StreamReaderState> state);
@@ -129,6 +127,7 @@ class StreamReaderProtocol : public Protocol, public std::enable_shared_from_thi
   Coroutine<void> drain_helper();
   /// Done when the connection is lost. asyncio: streams.StreamReaderProtocol._get_close_waiter
   Future<void> get_close_waiter() const { return closed_; }
+  const StreamReader& reader() const noexcept { return reader_; }
 
  private:
   StreamReader reader_;
@@ -192,28 +191,25 @@ class StreamWriter {
   Ref<State> state_;
 };
 
-/// Options of open_connection: the reader's limit in bytes, and those of ConnectionOptions.
-struct StreamOptions {
-  std::size_t limit = DEFAULT_LIMIT;
-  std::optional<SocketAddress> local_addr{};
-  int sock = -1;
-};
+using StreamOptions = ConnectionOptions;
+using StreamServerOptions = ServerOptions;
+/// The two ends of a stream.
+using StreamPair = std::pair<StreamReader, StreamWriter>;
 
-/// Options of start_server: the readers' limit in bytes, and those of ServerOptions.
-struct StreamServerOptions {
-  std::size_t limit = DEFAULT_LIMIT;
-  int backlog = 100;
-  bool reuse_port = false;
-  bool start_serving = true;
-  int sock = -1;
-};
+/// A transport T over the descriptor, with a new StreamReaderProtocol.
+template <class T>
+Coroutine<std::pair<std::shared_ptr<Transport>, std::shared_ptr<StreamReaderProtocol>>> connect_stream(
+    FileDescriptor fd, std::size_t limit) {
+  EventLoop& loop = get_running_loop();
+  const auto factory = [&] { return std::make_shared<StreamReaderProtocol>(StreamReader(limit, loop)); };
+  co_return co_await connect_transport<Transport, T>(loop, factory, std::move(fd));
+}
 
 /// Connects to a server and returns the two ends of the stream. Errors as create_connection.
 /// asyncio: streams.open_connection
-Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port,
-                                                                 StreamOptions options = {});
+Coroutine<StreamPair> open_connection(std::string host, int port, StreamOptions options = {});
 /// The same to a UNIX socket. asyncio: streams.open_unix_connection
-Coroutine<std::pair<StreamReader, StreamWriter>> open_unix_connection(std::string path, StreamOptions options = {});
+Coroutine<StreamPair> open_unix_connection(std::string path, StreamOptions options = {});
 
 Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
                                       StreamServerOptions options);

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "task/io/threads.hpp"
@@ -17,9 +18,6 @@ namespace asyncio {
 /// The object behind a Process. asyncio: base_subprocess.BaseSubprocessTransport
 class ProcessState : public std::enable_shared_from_this<ProcessState> {
  public:
-  explicit ProcessState(pid_t child) : pid(child) {}
-  ProcessState(const ProcessState&) = delete;
-  ProcessState& operator=(const ProcessState&) = delete;
   ~ProcessState() { end(); }
 
   void watch(EventLoop& loop);
@@ -28,7 +26,7 @@ class ProcessState : public std::enable_shared_from_this<ProcessState> {
   void end() noexcept;
   void pipe_connected(const Future<void>& closed);
 
-  const pid_t pid;
+  pid_t pid = 0;  // of no child yet
   std::optional<int> returncode;
   std::optional<StreamWriter> stdin_;
   std::optional<StreamReader> stdout_, stderr_;
@@ -73,40 +71,44 @@ class Spawn {
       check_call(::pipe2(ends, O_CLOEXEC), "pipe2");
       const bool child_reads = number == STDIN_FILENO;
       ours = FileDescriptor(ends[child_reads ? 1 : 0]);
-      from = ends[child_reads ? 0 : 1];
-      kept_.emplace_back(from);
+      from = keep(number, ends[child_reads ? 0 : 1]);
+      set_blocking(ours.get(), false);
     } else if (from == DEVNULL) {
-      from = check_call(::open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null");
-      kept_.emplace_back(from);
+      from = keep(number, check_call(::open("/dev/null", O_RDWR | O_CLOEXEC), "/dev/null"));
     } else if (from == STDOUT) {
       from = STDOUT_FILENO;  // that of the child
     } else if (from <= STDERR_FILENO && from != number) {
-      from = check_call(::fcntl(from, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "dup");  // because dup2() may replace it
-      kept_.emplace_back(from);
+      // because dup2() may replace it
+      from = keep(number, check_call(::fcntl(from, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), "dup"));
     }
-    posix_spawn_file_actions_adddup2(&actions_, from, number);
+    check_error(posix_spawn_file_actions_adddup2(&actions_, from, number));
     return ours;
   }
 
-  void close_child_ends() noexcept { kept_.clear(); }
+  void close_child_ends() noexcept { kept_ = {}; }
 
   pid_t start(const std::vector<std::string>& argv, const SubprocessOptions& options) {
-    if (!options.cwd.empty()) posix_spawn_file_actions_addchdir_np(&actions_, std::string(options.cwd).c_str());
-    posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1);
+    const std::string cwd(options.cwd);
+    if (!cwd.empty()) check_error(posix_spawn_file_actions_addchdir_np(&actions_, cwd.c_str()));
+    check_error(posix_spawn_file_actions_addclosefrom_np(&actions_, STDERR_FILENO + 1));
     std::vector<char*> arguments;
     for (const std::string& argument : argv) arguments.push_back(const_cast<char*>(argument.c_str()));
     arguments.push_back(nullptr);
     pid_t child = 0;
     char* const* environment = options.env ? options.env : environ;
-    const int error = ::posix_spawnp(&child, arguments[0], &actions_, &attributes_, arguments.data(), environment);
-    if (error != 0) throw_os_error(error, "cannot start '" + argv[0] + "'");
+    check_error(::posix_spawnp(&child, arguments[0], &actions_, &attributes_, arguments.data(), environment), argv[0]);
     return child;
   }
 
  private:
+  int keep(int number, int fd) noexcept { return (kept_[number] = FileDescriptor(fd)).get(); }
+  static void check_error(int error, const std::string& program = "a program") {
+    if (error != 0) throw_os_error(error, "cannot start '" + program + "'");
+  }
+
   posix_spawnattr_t attributes_;
   posix_spawn_file_actions_t actions_;
-  std::vector<FileDescriptor> kept_;  // the child's ends, open here until it has started
+  std::array<FileDescriptor, 3> kept_;  // the child's ends, open here until it has started
 };
 
 int returncode_of(int status) noexcept { return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status); }
@@ -119,30 +121,27 @@ int wait_blocking(pid_t pid) noexcept {
 
 // asyncio: base_subprocess.BaseSubprocessTransport._connect_pipes
 Coroutine<StreamReader> connect_output(std::shared_ptr<ProcessState> state, FileDescriptor pipe, std::size_t limit) {
-  EventLoop& loop = get_running_loop();
-  const StreamReader reader(limit, loop);
-  const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
-  co_await loop.connect_read_pipe([&] { return protocol; }, pipe.release());
-  state->pipe_connected(protocol->get_close_waiter());
-  co_return reader;
+  const auto connected = co_await connect_stream<UnixReadPipeTransport>(std::move(pipe), limit);
+  state->pipe_connected(connected.second->get_close_waiter());
+  co_return connected.second->reader();
 }
 
 Coroutine<StreamWriter> connect_input(std::shared_ptr<ProcessState> state, FileDescriptor pipe) {
-  EventLoop& loop = get_running_loop();
-  const auto protocol = std::make_shared<StreamReaderProtocol>(StreamReader(DEFAULT_LIMIT, loop));
-  const auto connected = co_await loop.connect_write_pipe([&] { return protocol; }, pipe.release());
-  state->pipe_connected(protocol->get_close_waiter());
-  co_return StreamWriter(connected.first, protocol, std::nullopt);
+  const auto connected = co_await connect_stream<UnixWritePipeTransport>(std::move(pipe), DEFAULT_LIMIT);
+  state->pipe_connected(connected.second->get_close_waiter());
+  co_return StreamWriter(connected.first, connected.second, std::nullopt);
 }
 
 // asyncio: subprocess.Process._feed_stdin
-Coroutine<void> feed_stdin(StreamWriter writer, std::string input) {
+Coroutine<void> feed_stdin(std::optional<StreamWriter> writer, std::string input) {
+  if (!writer) co_return;
   try {
-    writer.write(input);
-    co_await writer.drain();
-  } catch (const OSError&) {  // the child has closed its stdin
+    writer->write(input);
+    co_await writer->drain();
+  } catch (const OSError& error) {  // the child may have closed its stdin
+    if (error.code().value() != EPIPE && error.code().value() != ECONNRESET) throw;
   }
-  writer.close();
+  writer->close();
 }
 
 // asyncio: subprocess.Process._read_stream
@@ -154,13 +153,14 @@ Coroutine<std::string> read_stream(std::optional<StreamReader> reader) {
 }  // namespace
 
 void ProcessState::end() noexcept {
-  if (returncode) return;
+  if (returncode || pid == 0) return;
   ::kill(pid, SIGKILL);
   returncode = returncode_of(wait_blocking(pid));
 }
 
 // asyncio: unix_events.PidfdChildWatcher.add_child_handler
 void ProcessState::watch(EventLoop& loop) {
+  finished.get_loop(loop);
   const std::shared_ptr<ProcessState> self(shared_from_this().get(), [state = shared_from_this()](ProcessState*) {
     state->end();  // the loop was closed before the child had ended
   });
@@ -187,11 +187,11 @@ void ProcessState::process_exited(int status) {
 }
 
 void ProcessState::pipe_connected(const Future<void>& closed) {
-  ++open_;
   closed.add_done_callback([self = shared_from_this()](const Future<void>& done) {
     if (!done.cancelled()) static_cast<void>(done.exception());
     self->try_finish();
   });
+  ++open_;
 }
 
 // asyncio: base_subprocess.BaseSubprocessTransport._try_finish
@@ -201,11 +201,12 @@ void ProcessState::try_finish() {
 
 Coroutine<Process> create_subprocess_exec(std::vector<std::string> argv, SubprocessOptions options) {
   if (argv.empty()) throw ValueError("argv is empty: it begins with the program");
+  const auto state = std::make_shared<ProcessState>();
   Spawn spawn;
   FileDescriptor in = spawn.redirect(STDIN_FILENO, options.stdin_);
   FileDescriptor out = spawn.redirect(STDOUT_FILENO, options.stdout_);
   FileDescriptor err = spawn.redirect(STDERR_FILENO, options.stderr_);
-  const auto state = std::make_shared<ProcessState>(spawn.start(argv, options));
+  state->pid = spawn.start(argv, options);
   spawn.close_child_ends();
   state->watch(get_running_loop());
   std::exception_ptr failed;
@@ -244,10 +245,8 @@ Coroutine<int> Process::wait(std::shared_ptr<ProcessState> state) {
 
 Coroutine<std::pair<std::string, std::string>> Process::communicate(std::shared_ptr<ProcessState> state,
                                                                     std::string input) {
-  const auto feed = [&]() -> Coroutine<void> {
-    if (state->stdin_) co_await feed_stdin(*state->stdin_, std::move(input));
-  };
-  auto [fed, output, errors] = co_await gather(feed, read_stream(state->stdout_), read_stream(state->stderr_));
+  auto [fed, output, errors] = co_await gather(feed_stdin(state->stdin_, std::move(input)), read_stream(state->stdout_),
+                                               read_stream(state->stderr_));
   co_await state->finished.wait();
   co_return std::pair(std::move(output), std::move(errors));
 }

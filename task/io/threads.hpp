@@ -45,22 +45,22 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
       : call_(std::in_place, std::forward<Values>(values)...) {}
 
   void run() noexcept override {
-    try {
-      call();
-    } catch (...) {
-      exception_ = caught_exception();
-    }
+    exception_ = raised_by([this] { call(); });
     call_.reset();  // the captures are destroyed in the thread that ran the call
   }
   std::string run_to_bytes() noexcept override {
-    try {
-      call();
-      return "v" + Pickle<Stored<R>>::dumps(*result_);
-    } catch (const std::exception& error) {
-      return std::string("e") + error.what();
-    } catch (...) {
-      return "e" + describe(std::current_exception());
-    }
+    std::string bytes = "eout of memory";  // short enough to need none
+    raised_by([&] {
+      try {
+        call();
+        bytes = "v" + Pickle<Stored<R>>::dumps(*result_);
+      } catch (const std::exception& error) {
+        bytes = std::string("e") + error.what();
+      } catch (...) {
+        bytes = "e" + describe(std::current_exception());
+      }
+    });
+    return bytes;
   }
   void set_from_bytes(const std::string& bytes) override {
     if (bytes.starts_with('v')) Pickle<Stored<R>>::loads(bytes.substr(1), result_);
@@ -135,17 +135,16 @@ template <class F, class... Args> auto AbstractEventLoop::run_in_executor(Execut
   const auto item = std::make_shared<Item>(std::forward<F>(f), std::forward<Args>(args)...);
   const std::shared_ptr<Item> delivery(item.get(), [item](Item* delivered) { delivered->delivered(); });
   item->announce(self(), make_handle<Completion>([delivery, future] { delivery->copy_to(future); }));
-  try {
+  const std::exception_ptr refused = raised_by([&] {
+    future.add_done_callback([item](const Future<R>& done) {
+      if (done.cancelled()) item->cancel();
+    });
     executor->submit(item);
-  } catch (...) {
-    item->finish();
-    future.cancel();
-    throw;
-  }
-  future.add_done_callback([item](const Future<R>& done) {
-    if (done.cancelled()) item->cancel();
   });
-  return future;
+  if (!refused) return future;
+  item->finish();
+  future.cancel();
+  std::rethrow_exception(refused);
 }
 
 /// Calls f(args...) in a thread of the loop's default executor, with a copy of the current context. Awaiting it does

@@ -24,32 +24,34 @@ template <class Manager, class Body> using BodyResult = typename decltype(call_b
     std::declval<
         std::conditional_t<std::is_void_v<Entered<Manager>>, Manager, Stored<Entered<Manager>>>&>()))::value_type;
 
+template <class Manager, class Value> auto& given_to_body(Manager&, std::optional<Value>& value) { return *value; }
+template <class Manager> Manager& given_to_body(Manager& manager, std::optional<NoneType>&) { return manager; }
+
 /// Awaits manager.aenter(), then the body, then manager.aexit(exception or null). The body gets what aenter() returned,
 /// or the manager if that was void. If aexit() returns true, the exception is swallowed and R{} is returned instead of
 /// the body's value. An lvalue manager is held by reference. asyncio: compile.c codegen_async_with
 template <class Manager, class Body, class R = BodyResult<std::remove_reference_t<Manager>, Body>>
 Coroutine<R> async_with_(Manager manager, Body body) {
+  std::optional<Stored<Entered<std::remove_reference_t<Manager>>>> value;
   std::exception_ptr exception;
   std::optional<Stored<R>> result;
-  const auto run_body = [&](auto& value) -> Coroutine<void> {
-    try {
-      if constexpr (std::is_void_v<R>) {
-        co_await call_body(body, value);
-      } else {
-        result.emplace(co_await call_body(body, value));
-      }
-    } catch (...) {
-      exception = std::current_exception();
-    }
-  };
-  if constexpr (std::is_void_v<Entered<std::remove_reference_t<Manager>>>) {
+  if constexpr (std::is_void_v<Entered<std::remove_reference_t<Manager>>>)
     co_await manager.aenter();
-    co_await run_body(manager);
-  } else {
-    auto value = co_await manager.aenter();
-    co_await run_body(value);
+  else
+    value.emplace(co_await manager.aenter());
+  try {
+    if constexpr (std::is_void_v<R>)
+      co_await call_body(body, given_to_body(manager, value));
+    else
+      result.emplace(co_await call_body(body, given_to_body(manager, value)));
+  } catch (...) {
+    exception = std::current_exception();
   }
-  const bool swallowed = co_await manager.aexit(exception);
+  bool swallowed = false;
+  if constexpr (requires { manager.release_at_exit(); })
+    manager.release_at_exit();
+  else
+    swallowed = co_await manager.aexit(exception);
   if (exception && !swallowed) std::rethrow_exception(exception);
   if constexpr (!std::is_void_v<R>) {
     if (result) co_return *std::move(result);

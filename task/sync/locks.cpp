@@ -4,10 +4,9 @@
 
 namespace asyncio {
 
-EventLoop& LoopBound::get_loop() {
-  EventLoop& loop = get_running_loop();
-  if (!loop_) loop_ = &loop;
-  if (loop_ != &loop) throw RuntimeError("this lock or queue is bound to a different event loop");
+EventLoop& LoopBound::get_loop(EventLoop& loop) {
+  if (!anchor_) anchor_ = loop.anchor();
+  if (anchor_ != loop.anchor()) throw RuntimeError("this lock or queue is bound to a different event loop");
   return loop;
 }
 
@@ -75,12 +74,15 @@ Coroutine<bool> Condition::wait() {
     if (waiter.orphaned()) throw;
   }
   waiter.unlink();
-  // It always returns with the lock acquired. A cancellation while it waits for the lock is raised afterwards.
-  for (bool acquired = false; !acquired;) {
+  // It always returns with the lock acquired. A cancellation while it waits for the lock is raised afterwards. Without
+  // memory to wait for it, it tries again in each iteration.
+  for (bool acquired = false, waits = true; !acquired;) {
     try {
+      if (!waits) co_await BareYield();
       acquired = co_await acquire();
-    } catch (const CancelledError&) {
+    } catch (...) {
       error = std::current_exception();
+      waits = holds<CancelledError>(error);
     }
   }
   if (!error) co_return true;
@@ -167,7 +169,7 @@ Coroutine<int> Barrier::wait_in_turn() {
   std::exception_ptr error;
   try {
     if (count_ == parties_) {
-      release();
+      set_state(State::draining);
     } else {
       co_await wait_until_full();
     }
@@ -187,8 +189,8 @@ Coroutine<void> Barrier::block() {
 }
 
 // asyncio: locks.Barrier._release
-void Barrier::release() {
-  state_ = State::draining;
+void Barrier::set_state(State state) {
+  state_ = state;
   cond_.notify_all();
 }
 
@@ -207,15 +209,13 @@ void Barrier::exit() {
 
 Coroutine<void> Barrier::reset() {
   co_await cond_.acquire();
-  state_ = count_ > 0 ? State::resetting : State::filling;
-  cond_.notify_all();
+  set_state(count_ > 0 ? State::resetting : State::filling);
   cond_.release();
 }
 
 Coroutine<void> Barrier::abort() {
   co_await cond_.acquire();
-  state_ = State::broken;
-  cond_.notify_all();
+  set_state(State::broken);
   cond_.release();
 }
 

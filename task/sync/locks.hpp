@@ -23,20 +23,22 @@ class Waiter : public Link {
 /// Base of objects that belong to one loop. asyncio: mixins._LoopBoundMixin
 class LoopBound {
  protected:
-  /// The running loop. The first call binds the object to it; later calls in another loop raise RuntimeError.
+  /// The loop. The first call binds the object to it; later calls with another loop raise RuntimeError.
   /// asyncio: mixins._LoopBoundMixin._get_loop
-  EventLoop& get_loop();
+  EventLoop& get_loop(EventLoop& loop = get_running_loop());
 
  private:
-  EventLoop* loop_ = nullptr;
+  Ref<LoopAnchor> anchor_;
 };
 
 /// Lets async_with acquire and release an object. asyncio: locks._ContextManagerMixin
 template <class Derived> class ContextManager {
  public:
   Coroutine<void> aenter() { co_await static_cast<Derived*>(this)->acquire(); }
+  /// What async_with calls instead of aexit(), because a lock must be released even if there is no memory for a frame.
+  void release_at_exit() { static_cast<Derived*>(this)->release(); }
   Coroutine<bool> aexit(std::exception_ptr) {
-    static_cast<Derived*>(this)->release();
+    release_at_exit();
     co_return false;
   }
 };
@@ -61,6 +63,7 @@ class Lock : public ContextManager<Lock>, private LoopBound {
 /// A flag for which tasks can wait; not set at first. asyncio: locks.Event
 class Event : private LoopBound {
  public:
+  using LoopBound::get_loop;
   /// asyncio: locks.Event.is_set
   bool is_set() const noexcept { return value_; }
   /// Sets the flag and wakes all waiting tasks. asyncio: locks.Event.set
@@ -171,10 +174,10 @@ class Barrier {
 
  private:
   enum class State { filling, draining, resetting, broken };
+  void set_state(State state);
   Coroutine<int> wait_in_turn();
   Coroutine<void> block();
   Coroutine<void> wait_until_full();
-  void release();
   void exit();
 
   Condition cond_;

@@ -19,7 +19,15 @@ void TaskGroup::add(const AnyTask& task) {
     on_task_done(task);
   };
   if (task.done()) return on_task_done(task);
-  tasks_.emplace(number, Member{task, task.add_done_callback(done, parent_task_)});
+  try {
+    tasks_.emplace(number, Member{task, {}}).first->second.callback = task.add_done_callback(done, parent_task_);
+  } catch (...) {
+    tasks_.erase(number);
+    unlisted_ = task;
+    task.cancel();
+    abort();
+    throw;
+  }
 }
 
 Coroutine<void> TaskGroup::aenter() {
@@ -27,21 +35,26 @@ Coroutine<void> TaskGroup::aenter() {
   loop_ = &get_running_loop();
   parent_task_ = current_task();
   if (!parent_task_) throw RuntimeError("TaskGroup cannot determine the parent task");
+  leave_ = leave(body_error_);
   entered_ = true;
   co_return;
 }
 
-Coroutine<bool> TaskGroup::aexit(std::exception_ptr exception) {
+// What aexit() returns.
+Coroutine<bool> TaskGroup::leave(const std::exception_ptr& exception) {
   exiting_ = true;
   note_base_error(exception);
   std::exception_ptr propagate_cancellation_error = holds<CancelledError>(exception) ? exception : nullptr;
   const bool failed = exception && !propagate_cancellation_error;
   if (exception && !aborting_) abort();
 
-  while (!tasks_.empty()) {
-    if (!on_completed_fut_) on_completed_fut_ = loop_->create_future();
+  for (bool waits = !unlisted_; !tasks_.empty() || (unlisted_ && !unlisted_.done());) {
     try {
-      co_await *on_completed_fut_;
+      if (!waits) co_await BareYield();
+      if (waits) on_completed_fut_ = loop_->create_future();
+      if (waits) co_await *on_completed_fut_;
+    } catch (const std::bad_alloc&) {
+      waits = false;  // it looks in each iteration
     } catch (const CancelledError&) {
       // Cancelled while it waits: cancels the children, but only once, so that their clean-up is not disturbed.
       if (!aborting_) {
@@ -85,8 +98,7 @@ void TaskGroup::on_task_done(const AnyTask& task) {
   errors_.push_back(task.exception());
   note_base_error(task.exception());
   if (parent_task_.done()) {
-    loop_->call_exception_handler(
-        {"Task has errored out but its parent task is already completed", task.exception(), task, {}});
+    loop_->report("Task has errored out but its parent task is already completed", {{}, task.exception(), task, {}});
   } else if (!aborting_ && !parent_cancel_requested_) {
     abort();
     parent_cancel_requested_ = true;

@@ -34,9 +34,13 @@ class TaskGroup {
   /// RuntimeError if it was already entered, or outside a task. asyncio: taskgroups.TaskGroup.__aenter__
   Coroutine<void> aenter();
   /// Waits for the tasks and raises their errors. asyncio: taskgroups.TaskGroup.__aexit__
-  Coroutine<bool> aexit(std::exception_ptr exception);
+  Coroutine<bool> aexit(std::exception_ptr exception) {
+    body_error_ = std::move(exception);
+    return std::move(leave_);
+  }
 
  private:
+  Coroutine<bool> leave(const std::exception_ptr& exception);
   void check_open() const;
   void add(const AnyTask& task);
   void abort();
@@ -53,6 +57,9 @@ class TaskGroup {
   };
   std::map<std::size_t, Member> tasks_;  // those that are not done, oldest first
   std::size_t last_number_ = 0;
+  AnyTask unlisted_;       // there was no memory to list it
+  Coroutine<bool> leave_;  // what aexit() returns; made beforehand, because leaving must not fail
+  std::exception_ptr body_error_;
   std::vector<std::exception_ptr> errors_;
   std::exception_ptr base_error_;  // a KeyboardInterrupt or SystemExit
   std::optional<Future<void>> on_completed_fut_;

@@ -16,7 +16,7 @@ bool GatheringState::cancel(std::string message) {
     cancelling_ = false;
   });
   bool ret = false;
-  for (const AnyFuture& child : std::vector(children_)) ret |= child.cancel(message);
+  for (std::size_t i = 0; i < children_.size(); ++i) ret |= children_[i].cancel(message);
   cancel_requested_ |= ret;
   return ret;
 }
@@ -45,12 +45,11 @@ void GatheringState::done_callback(const AnyFuture& child) {
   if (done()) return;
   if (!return_exceptions_ && failed) return set_exception(child.state()->outcome());
   if (nfinished_ < children_.size()) return;
-  try {
+  const std::exception_ptr thrown = raised_by([this] {  // by the move or copy of a result
     // A cancellation is raised even if return_exceptions is set.
     cancel_requested_ ? set_exception(children_.back().state()->make_cancelled_error()) : set_results();
-  } catch (...) {  // the move or copy of a result
-    set_exception(caught_exception());
-  }
+  });
+  if (thrown) set_exception(thrown);
   children_.clear();
 }
 
@@ -111,8 +110,8 @@ void CompletionState::start(const std::vector<AnyFuture>& futures, std::optional
 // asyncio: tasks._AsCompletedIterator._handle_completion
 void CompletionState::handle_completion(const AnyFuture& future) {
   if (todo_.erase(future) == 0) return;  // the timeout came first
-  done_.put_nowait(future);
   if (todo_.empty()) timeout_handle_.cancel();
+  if (raised_by([&] { done_.put_nowait(future); })) done_.shutdown();  // no memory: nobody may wait for it
 }
 
 // asyncio: tasks._AsCompletedIterator._handle_timeout

@@ -196,16 +196,14 @@ template <CoroutineFunction F> auto wait_for(F f, std::optional<Delay> timeout) 
 
 /// Gives `outer` the result or exception of `done`, or the exception that copying the result throws.
 template <class T> void copy_outcome(const Future<T>& done, const Future<T>& outer) {
-  try {
-    if constexpr (std::is_void_v<T>) {
-      done.result();
+  const std::exception_ptr failed = raised_by([&] {
+    done.state()->check_result();
+    if constexpr (std::is_void_v<T>)
       outer.set_result();
-    } else {
+    else
       outer.set_result(done.consume_result());
-    }
-  } catch (...) {
-    outer.set_exception(caught_exception());
-  }
+  });
+  if (failed) outer.set_exception(failed);
 }
 
 /// A future with the result of the awaitable. Cancelling that future does not cancel the awaitable.
