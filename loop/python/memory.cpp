@@ -28,12 +28,14 @@ void destroy_in_turn(const Counted* object) noexcept {
 
 #if !defined(ASYNCIO_NO_POOL)
 
-constinit thread_local Pool pool{};
+// Closed until pool_grow() opens it: of a thread that only gives blocks back, nothing would free them.
+constinit thread_local Pool pool{.free = {}, .closed = true};
 
 namespace {
 
 // Frees a thread's unused blocks when the thread ends.
 struct Drain {
+  Drain() { pool.closed = false; }
   ~Drain() {
     pool.closed = true;
     for (Pool::Block*& list : pool.free) {
