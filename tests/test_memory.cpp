@@ -107,6 +107,17 @@ TEST_CASE("the pool hands out no block twice", "[memory][pool]") {
 
 #if !defined(ASYNCIO_NO_POOL)
 
+TEST_CASE("a thread that only gives blocks back keeps none of them: nothing would free them at its end",
+          "[memory][pool]") {
+  void* block = Pool::allocate(96);
+  const Pool::Block* kept = nullptr;
+  std::thread([&] {
+    Pool::release(block, 96);
+    kept = asyncio::pool.free[Pool::class_of(96)];
+  }).join();
+  CHECK(kept == nullptr);
+}
+
 TEST_CASE("the block given back last is handed out first", "[memory][pool]") {
   void* first = Pool::allocate(64);
   void* second = Pool::allocate(64);

@@ -31,7 +31,8 @@ void destroy_in_turn(const Counted* object) noexcept {
 
 #if !defined(ASYNCIO_NO_POOL)
 
-constinit thread_local Pool pool{};
+// Closed until the thread needs a block: what a thread gives back that never takes one goes to the others at once.
+constinit thread_local Pool pool{.free = {}, .closed = true};
 
 static constinit std::atomic<Pool::Block*> given[Pool::CLASSES] = {};  // by threads that have ended
 
@@ -46,10 +47,10 @@ void pool_give(std::size_t size_class, Pool::Block* list) noexcept {
 // Takes all blocks that were given, because another thread may take the first one meanwhile; else makes new ones, which
 // share a piece of memory that is never freed.
 void pool_grow(std::size_t size_class) {
-  static thread_local const Finally give_all_when_the_thread_ends([] {
+  static thread_local const Finally give_all_when_the_thread_ends((pool.closed = false, [] {
     pool.closed = true;
     for (std::size_t i = 0; i < Pool::CLASSES; ++i) pool_give(i, std::exchange(pool.free[i], nullptr));
-  });
+  }));
   Pool::Block*& free = pool.free[size_class];
   free = given[size_class].exchange(nullptr, std::memory_order_acquire);
   if (free) return;

@@ -24,7 +24,7 @@ struct Pool {
   static void release(void* memory, std::size_t size) noexcept;
 
   Block* free[CLASSES];
-  bool closed;  // this thread is ending: what is released from now on goes to the others
+  bool closed;  // the thread has no blocks, or is ending: what is released goes to the others
 };
 
 /// An object with a reference count. The count is not atomic, because one thread owns a loop and all its objects.
