@@ -30,7 +30,7 @@ KERNEL         := $(BUILD)/kernel/libasyncio-kernel.a
 KERNEL_LADDER  := $(basename $(wildcard examples/0[1-7]_*.cpp))
 
 LIB_SOURCES  := $(filter-out loop/alone.cpp,$(wildcard $(addsuffix /*.cpp,selectors loop loop/* future task task/*)))
-EXAMPLES     := $(basename $(wildcard examples/*.cpp examples/*/*.cpp))
+EXAMPLES     := $(basename $(filter-out examples/exercises/% examples/third_party/%,$(wildcard examples/*.cpp examples/*/*.cpp)))
 TEST_SOURCES := $(wildcard tests/test_*.cpp)
 DIFFERENTIAL := $(wildcard tests/differential/*.cpp)
 INTERPRETER  := $(patsubst %,tests/differential/%.cpp,interpreter operations program show world)
@@ -257,8 +257,8 @@ else()
 endif()
 endef
 
-clean:  ## removes build/
-	rm -rf build
+clean:  ## removes build/, but not what you wrote for make exercise
+	@if [ -d build ]; then find build -mindepth 1 -maxdepth 1 ! -name exercises -exec rm -rf {} +; fi
 
 # Targets that belong to one folder stand there.
 ROOM_RULES := $(wildcard examples/*/rules.mk tests/*/rules.mk)

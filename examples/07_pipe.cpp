@@ -4,6 +4,7 @@
 
 #include <iostream>
 #include <string_view>
+#include <vector>
 
 #include "asyncio.hpp"
 
@@ -13,26 +14,29 @@ int main() {
   if (::pipe(ends) != 0) return 1;
   const int read_end = ends[0], write_end = ends[1];
 
+  std::vector<std::string_view> texts = {"bye", "hello, event loop"};  // the next one is the last
+  const auto write_more = [&] {
+    if (texts.empty()) return static_cast<void>(::close(write_end));
+    const std::string_view text = texts.back();
+    texts.pop_back();
+    std::cout << "writer: \"" << text << "\"\n";
+    if (::write(write_end, text.data(), text.size()) < 0) std::cout << "writer: failed\n";
+  };
   const auto on_readable = [&] {
     char data[6];
     const auto n = ::read(read_end, data, sizeof data);
     if (n > 0) {
       std::cout << "reader: \"" << std::string_view(data, n) << "\"\n";
+      if (n < 6) loop.call_later(0.1, write_more);  // the pipe is empty
     } else {
       std::cout << "reader: nothing, which means the end: the other side was closed\n";
       loop.remove_reader(read_end);
       loop.stop();
     }
   };
-  const auto send = [&](std::string_view data) {
-    std::cout << "writer: \"" << data << "\"\n";
-    if (::write(write_end, data.data(), data.size()) < 0) std::cout << "writer: failed\n";
-  };
 
   loop.add_reader(read_end, on_readable);
-  loop.call_later(0.1, send, "hello, event loop");
-  loop.call_later(0.2, send, "bye");
-  loop.call_later(0.3, ::close, write_end);
+  loop.call_later(0.1, write_more);
   std::cout << "main: a reader that takes 6 bytes at a time\n";
 
   loop.run_forever();

@@ -7,9 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -17,6 +14,7 @@
 #include <thread>
 
 #include "asyncio.hpp"
+#include "examples/program.hpp"
 
 struct Connection : std::enable_shared_from_this<Connection> {
   Connection(asyncio::EventLoop& loop, int fd) : loop(loop), fd(fd) {}
@@ -53,7 +51,7 @@ void on_connect(asyncio::EventLoop& loop, int server) {
   const int fd = ::accept4(server, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (fd >= 0) {
     std::make_shared<Connection>(loop, fd)->start_reading();
-  } else if (errno == EMFILE) {  // no descriptor is left: look again in a second, and do not spin till then
+  } else if (program::out_of_descriptors(errno)) {  // look again in a second, and do not spin till then
     loop.remove_reader(server);
     loop.call_later(1, [&loop, server] { loop.add_reader(server, on_connect, std::ref(loop), server); });
   }
@@ -72,10 +70,8 @@ int create_server(int port) {
   const sockaddr_in address = loopback(port);
   const int on = 1;
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0 || ::listen(fd, 1024) < 0) {
-    std::perror("08_echo_server: cannot listen");
-    std::exit(1);
-  }
+  asyncio::check_call(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), "bind");
+  asyncio::check_call(::listen(fd, 1024), "listen");
   return fd;
 }
 
@@ -90,7 +86,7 @@ int port_of(int server) {
 int create_connection(int port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const sockaddr_in address = loopback(port);
-  if (::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0) std::perror("connect");
+  asyncio::check_call(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), "connect");
   return fd;
 }
 
@@ -117,13 +113,13 @@ void converse(asyncio::EventLoop& loop, int port) {
   loop.call_soon_threadsafe([&loop] { loop.stop(); });
 }
 
-int main(int argc, char** argv) {
+void serve_clients(const program::Arguments& arguments) {
   asyncio::EventLoop loop;
-  const int server = create_server(argc > 1 ? std::stoi(argv[1]) : 0);
+  const int server = create_server(arguments.port(0));
   loop.add_reader(server, on_connect, std::ref(loop), server);
-  loop.add_signal_handler(SIGINT, [&loop] { loop.stop(); });
+  program::stop_on_signals(loop, [&loop] { loop.stop(); });
   std::thread client;
-  if (argc > 1) {
+  if (arguments.given(0)) {
     std::cout << "serving: nc 127.0.0.1 " << port_of(server) << std::endl;
   } else {
     client = std::thread(converse, std::ref(loop), port_of(server));
@@ -134,3 +130,5 @@ int main(int argc, char** argv) {
   loop.close();
   ::close(server);
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve_clients); }

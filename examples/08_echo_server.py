@@ -2,11 +2,10 @@
 # Look at Connection: it reads or it writes, never both, so a client that does not listen fills no memory.
 # Without an argument it talks to itself; `08_echo_server.py 50007` serves `nc 127.0.0.1 50007` until Ctrl-C.
 import asyncio
-import errno
-import signal
 import socket
-import sys
 import threading
+
+import program
 
 
 class Connection:
@@ -52,7 +51,7 @@ def on_connect(loop, server):
         sock.setblocking(False)
         Connection(loop, sock).start_reading()
     except OSError as error:
-        if error.errno == errno.EMFILE:  # no descriptor is left: look again in a second, and do not spin till then
+        if program.out_of_descriptors(error):  # look again in a second, and do not spin till then
             loop.remove_reader(server)
             loop.call_later(1, lambda: loop.add_reader(server, on_connect, loop, server))
 
@@ -94,13 +93,13 @@ def converse(loop, port):
     loop.call_soon_threadsafe(loop.stop)
 
 
-def main(argv):
+def serve_clients(arguments):
     loop = asyncio.new_event_loop()
-    server = create_server(int(argv[1]) if len(argv) > 1 else 0)
+    server = create_server(arguments.port(0))
     loop.add_reader(server, on_connect, loop, server)
-    loop.add_signal_handler(signal.SIGINT, loop.stop)
+    program.stop_on_signals(loop, loop.stop)
     client = None
-    if len(argv) > 1:
+    if arguments.given(0):
         print(f"serving: nc 127.0.0.1 {port_of(server)}", flush=True)
     else:
         client = threading.Thread(target=converse, args=(loop, port_of(server)))
@@ -113,4 +112,4 @@ def main(argv):
     server.close()
 
 
-main(sys.argv)
+program.run("[PORT]", serve_clients)

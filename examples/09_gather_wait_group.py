@@ -1,11 +1,17 @@
 # gather, wait, TaskGroup: the same three jobs three times over, and the one in the middle fails.
-# Look at who hears of the failure, and at what becomes of slow, which still has a way to go at that moment.
+# Look at who hears of the failure, and at what becomes of slow, which still has a way to go at that moment. A job
+# takes some turns of the loop: with seconds, a busy machine could make it end before the one it is slower than.
 import asyncio
 
 
-async def job(name, seconds):
+async def take(turns):
+    for turn in range(turns):
+        await asyncio.sleep(0)
+
+
+async def job(name, turns):
     try:
-        await asyncio.sleep(seconds)
+        await take(turns)
     except asyncio.CancelledError:
         print(f"  {name}: cancelled")
         raise
@@ -17,24 +23,24 @@ async def job(name, seconds):
 
 async def with_gather():
     try:
-        await asyncio.gather(job("quick", 0.01), job("broken", 0.03), job("slow", 0.05))
+        await asyncio.gather(job("quick", 1), job("broken", 3), job("slow", 5))
     except ValueError as error:
         print(f"  main: gather raises the failure at once: {error}")
-    await asyncio.sleep(0.05)
+    await take(5)
     print("  main: nobody stopped slow, and nobody has its result")
 
     print("gather with return_exceptions: waits for all, and a failure is a result")
     quick, broken, slow = await asyncio.gather(
-        job("quick", 0.01), job("broken", 0.03), job("slow", 0.05), return_exceptions=True
+        job("quick", 1), job("broken", 3), job("slow", 5), return_exceptions=True
     )
     print(f"  main: {quick}, {broken}, {slow}")
 
 
 async def with_wait():
     tasks = []
-    tasks.append(asyncio.create_task(job("quick", 0.01)))
-    tasks.append(asyncio.create_task(job("broken", 0.03)))
-    tasks.append(asyncio.create_task(job("slow", 0.05)))
+    tasks.append(asyncio.create_task(job("quick", 1)))
+    tasks.append(asyncio.create_task(job("broken", 3)))
+    tasks.append(asyncio.create_task(job("slow", 5)))
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     print(f"  main: wait raises nothing: {len(done)} are done, {len(pending)} is pending")
     print(f"  main: {tasks[0].result()}, {tasks[1].exception()}")
@@ -45,9 +51,9 @@ async def with_wait():
 async def with_group():
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(job("quick", 0.01))
-            group.create_task(job("broken", 0.03))
-            group.create_task(job("slow", 0.05))
+            group.create_task(job("quick", 1))
+            group.create_task(job("broken", 3))
+            group.create_task(job("slow", 5))
     except ExceptionGroup as group:
         print("  main: all three have ended; the group raises what failed, as an ExceptionGroup:")
         for exception in group.exceptions:

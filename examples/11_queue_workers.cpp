@@ -1,6 +1,7 @@
 // Queue: who makes work and who does it need not know each other, nor keep the same pace.
 // Look at the producer: the queue has room for two, so it waits until a worker has taken one. Then at the end:
-// join() says that all work is done, shutdown() sends the workers home.
+// join() says that all work is done, shutdown() sends the workers home. The pace of a
+// worker is in turns of the loop, not in seconds: so the race ends the same on any machine.
 #include <iostream>
 #include <string>
 
@@ -17,13 +18,13 @@ asyncio::Coroutine<> produce(Queue& queue, int jobs) {
   }
 }
 
-asyncio::Coroutine<int> work(std::string name, Queue& queue, double pace) {
+asyncio::Coroutine<int> work(std::string name, Queue& queue, int pace) {
   int done = 0;
   try {
     for (;;) {
       int job = co_await queue.get();
       std::cout << "  " << name << ": takes job " << job << "\n";
-      co_await asyncio::sleep(pace);
+      for (int turn = 0; turn < pace; ++turn) co_await asyncio::sleep(0);
       std::cout << "  " << name << ": job " << job << " is done\n";
       queue.task_done();
       ++done;
@@ -36,8 +37,8 @@ asyncio::Coroutine<int> work(std::string name, Queue& queue, double pace) {
 
 asyncio::Coroutine<> tour() {
   Queue queue(2);
-  asyncio::Task<int> hare = asyncio::create_task(work("hare", queue, 0.01));
-  asyncio::Task<int> tortoise = asyncio::create_task(work("tortoise", queue, 0.09));
+  asyncio::Task<int> hare = asyncio::create_task(work("hare", queue, 2));
+  asyncio::Task<int> tortoise = asyncio::create_task(work("tortoise", queue, 20));
   co_await produce(queue, 6);
   std::cout << "producer: that was all; joins the queue\n";
   co_await queue.join();

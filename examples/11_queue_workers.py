@@ -1,6 +1,7 @@
 # Queue: who makes work and who does it need not know each other, nor keep the same pace.
 # Look at the producer: the queue has room for two, so it waits until a worker has taken one. Then at the end:
-# join() says that all work is done, shutdown() sends the workers home.
+# join() says that all work is done, shutdown() sends the workers home. The pace of a
+# worker is in turns of the loop, not in seconds: so the race ends the same on any machine.
 import asyncio
 
 Queue = asyncio.Queue
@@ -45,7 +46,8 @@ async def work(name, queue, pace):
         while True:
             job = await queue.get()
             print(f"  {name}: takes job {job}")
-            await asyncio.sleep(pace)
+            for turn in range(pace):
+                await asyncio.sleep(0)
             print(f"  {name}: job {job} is done")
             queue.task_done()
             done += 1
@@ -56,8 +58,8 @@ async def work(name, queue, pace):
 
 async def tour():
     queue = Queue(2)
-    hare = asyncio.create_task(work("hare", queue, 0.01))
-    tortoise = asyncio.create_task(work("tortoise", queue, 0.09))
+    hare = asyncio.create_task(work("hare", queue, 2))
+    tortoise = asyncio.create_task(work("tortoise", queue, 20))
     await produce(queue, 6)
     print("producer: that was all; joins the queue")
     await queue.join()

@@ -5,18 +5,18 @@
 #include <string>
 
 #include "asyncio.hpp"
+#include "examples/program.hpp"
 
 asyncio::Coroutine<> handle_echo(asyncio::StreamReader reader, asyncio::StreamWriter writer) {
   for (;;) {
     std::string line = co_await reader.readline();
     if (line.empty()) break;  // the end: the client says no more
-    std::cout << "  server: received " << line;
+    std::cout << "  server: received " << line << std::flush;
     writer.write(line);
     co_await writer.drain();
   }
   std::cout << "  server: the end of this client\n";
   writer.close();
-  co_await writer.wait_closed();
 }
 
 asyncio::Coroutine<> say(asyncio::StreamReader reader, asyncio::StreamWriter writer, std::string line) {
@@ -43,19 +43,24 @@ asyncio::Coroutine<> converse(int port) {
   co_await end(second_reader, second_writer);
 }
 
-asyncio::Coroutine<> tour(int port) {
+asyncio::Coroutine<> tour() {
+  asyncio::Server server = co_await asyncio::start_server(handle_echo, "127.0.0.1", 0);
+  co_await converse(server.sockets()[0].port());
+  server.close();
+}
+
+asyncio::Coroutine<> serve_until_signal(int port) {
+  asyncio::Event stop;
   asyncio::Server server = co_await asyncio::start_server(handle_echo, "127.0.0.1", port);
-  if (port == 0) {
-    co_await converse(server.sockets()[0].port());
-    server.close();
-  } else {
-    std::cout << "serving on " << server.sockets()[0].str() << std::endl;
-    co_await server.serve_forever();
-  }
+  program::stop_on_signals(asyncio::get_running_loop(), [&] { stop.set(); });
+  program::report_once(asyncio::get_running_loop());
+  std::cout << "serving on " << server.sockets()[0].str() << std::endl;
+  co_await stop.wait();
+  server.close();
 }
 
 int main(int argc, char** argv) {
-  try {
-    asyncio::run(tour(argc > 1 ? std::stoi(argv[1]) : 0));
-  } catch (const asyncio::KeyboardInterrupt&) {}
+  return program::run(argc, argv, "[PORT]", [](const program::Arguments& arguments) {
+    asyncio::run(arguments.given(0) ? serve_until_signal(arguments.port(0)) : tour());
+  });
 }

@@ -2,20 +2,23 @@
 # Look at handle_echo: one coroutine for each client, which reads as if there were no other; drain() waits while the
 # client is slow to listen. Without an argument it talks to itself; `16_tcp_echo_streams.py 8888` serves until Ctrl-C.
 import asyncio
-import sys
+
+import program
 
 
 async def handle_echo(reader, writer):
-    while True:
-        line = await reader.readline()
-        if not line:
-            break  # the end: the client says no more
-        print(f"  server: received {line.decode()}", end="")
-        writer.write(line)
-        await writer.drain()
-    print("  server: the end of this client")
+    try:
+        while True:
+            line = await reader.readline()
+            if not line:
+                break  # the end: the client says no more
+            print(f"  server: received {line.decode()}", end="", flush=True)
+            writer.write(line)
+            await writer.drain()
+        print("  server: the end of this client")
+    except asyncio.CancelledError:
+        pass  # the end of the server
     writer.close()
-    await writer.wait_closed()
 
 
 async def say(reader, writer, line):
@@ -42,18 +45,20 @@ async def converse(port):
     await end(*second)
 
 
-async def tour(port):
+async def tour():
+    server = await asyncio.start_server(handle_echo, "127.0.0.1", 0)
+    await converse(server.sockets[0].getsockname()[1])
+    server.close()
+
+
+async def serve_until_signal(port):
+    stop = asyncio.Event()
     server = await asyncio.start_server(handle_echo, "127.0.0.1", port)
-    host, port_served = server.sockets[0].getsockname()
-    if port == 0:
-        await converse(port_served)
-        server.close()
-    else:
-        print(f"serving on {host}:{port_served}", flush=True)
-        await server.serve_forever()
+    program.stop_on_signals(asyncio.get_running_loop(), stop.set)
+    program.report_once(asyncio.get_running_loop())
+    print("serving on %s:%d" % server.sockets[0].getsockname(), flush=True)
+    await stop.wait()
+    server.close()
 
 
-try:
-    asyncio.run(tour(int(sys.argv[1]) if len(sys.argv) > 1 else 0))
-except KeyboardInterrupt:
-    pass
+program.run("[PORT]", lambda arguments: asyncio.run(serve_until_signal(arguments.port(0)) if arguments.given(0) else tour()))

@@ -1,6 +1,7 @@
 // Threads and processes: where to put what would block the loop, and how to come back.
 // Look at the ticks: the loop goes on while threads sleep. At the counter: a thread shares it, a process has its own.
 // And at the only two calls that a foreign thread may make: call_soon_threadsafe and run_coroutine_threadsafe.
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <iostream>
@@ -11,9 +12,11 @@
 #include "asyncio.hpp"
 
 int counter = 0;
+std::atomic<int> ticks = 0;
 
+// Blocks as a slow disk or library would; here, until the loop has ticked twice.
 std::string blocking_work(std::string name) {
-  std::this_thread::sleep_for(std::chrono::milliseconds(250));  // as a slow disk or library would
+  while (ticks < 2) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   return name + " is done";
 }
 
@@ -25,6 +28,7 @@ asyncio::Coroutine<> tick() {
   for (int n = 1; n <= 2; ++n) {
     co_await asyncio::sleep(0.1);
     std::cout << "  the loop ticks: " << n << "\n";
+    ticks = n;
   }
 }
 

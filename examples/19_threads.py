@@ -8,10 +8,13 @@ import threading
 import time
 
 counter = 0
+ticks = 0
 
 
+# Blocks as a slow disk or library would; here, until the loop has ticked twice.
 def blocking_work(name):
-    time.sleep(0.25)  # as a slow disk or library would
+    while ticks < 2:
+        time.sleep(0.01)
     return f"{name} is done"
 
 
@@ -26,9 +29,11 @@ def fail():
 
 
 async def tick():
+    global ticks
     for n in (1, 2):
         await asyncio.sleep(0.1)
         print(f"  the loop ticks: {n}")
+        ticks = n
 
 
 async def threads():

@@ -2,6 +2,7 @@
 // Look at the columns, which are the loop's iterations: who runs in the same one, who wakes whom, and that the woken one runs
 // in the next column. Given the name of a file, the program also writes the picture there as SVG, for a browser.
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "asyncio.hpp"
+#include "examples/program.hpp"
 
 // A task in one iteration.
 struct Cell {
@@ -136,7 +138,7 @@ asyncio::Coroutine<> work() {
   });
 }
 
-int main(int argc, char** argv) {
+void paint(const program::Arguments& arguments) {
   Painter painter;
   asyncio::EventLoop loop;
   loop.add_instrument(painter);
@@ -146,9 +148,13 @@ int main(int argc, char** argv) {
   std::cout << "# runs   * runs, and is done   o is woken: it will run in the next iteration   . waits   ~ the loop "
                "slept\n\n";
   painter.print(std::cout);
-  if (argc > 1) {
-    std::ofstream file(argv[1]);
-    painter.write_svg(file);
-    std::cout << "\nthe same for a browser: " << argv[1] << "\n";
-  }
+  if (!arguments.given(0)) return;
+  const std::string name = arguments.text(0, "");
+  std::ofstream file(name);
+  painter.write_svg(file);
+  file.close();
+  if (!file) throw std::system_error(errno, std::generic_category(), name);
+  std::cout << "\nthe same for a browser: " << name << "\n";
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[FILE.svg]", paint); }

@@ -225,8 +225,11 @@ void EventLoop::run_and_time(HandleState& handle) {
   const std::string name = handle.repr();  // before it runs, because a task that has ended has no coroutine any more
   const double start = time();
   handle.run(*this);
-  const double took = time() - start;
-  if (took < slow_callback_duration) return;
+  if (const double took = time() - start; took >= slow_callback_duration)
+    slow_callback(Handle(Ref<HandleState>(&handle)), name, took);
+}
+
+void EventLoop::slow_callback(const Handle&, const std::string& name, double took) {
   std::cerr << "Executing " << name << " took " << std::fixed << std::setprecision(3) << took << " seconds\n"
             << std::defaultfloat << std::setprecision(6);
 }

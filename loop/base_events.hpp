@@ -216,14 +216,25 @@ class EventLoop : public AbstractEventLoop {
   void set_debug(bool enabled) noexcept { debug_ = enabled; }
   /// In seconds: a callback that takes this long is reported as slow in debug mode.
   double slow_callback_duration = 0.1;
+  /// Called for a slow callback: `name` is what its handle's repr() was before it ran. Writes a line to std::cerr;
+  /// override it to report elsewhere. asyncio: the warning in base_events.BaseEventLoop._run_once
+  virtual void slow_callback(const Handle& handle, const std::string& name, double seconds);
 
-  // For the rest of the library.
+  // For the rest of the library, and for a program that has handles of its own.
 
   /// RuntimeError if the loop is closed or, in debug mode, is running in another thread.
   void check_usable() const {
     check_closed();
     if (debug_) check_thread();
   }
+  /// As call_soon, call_at and call_soon_threadsafe, for a handle that exists already.
+  Handle call_soon_handle(Ref<HandleState> handle) {
+    check_usable();
+    add_callback(handle);
+    return Handle(std::move(handle));
+  }
+  TimerHandle call_at_handle(Ref<TimerHandleState> timer);
+  void add_threadsafe(Ref<HandleState> handle);
   /// As add_reader or add_writer, but also for a descriptor that a transport owns.
   Handle add_io_handle(int fd, unsigned event, Ref<HandleState> handle);
   /// As remove_reader or remove_writer, but also for a descriptor that a transport owns.
@@ -295,12 +306,6 @@ class EventLoop : public AbstractEventLoop {
   void ensure_fd_no_transport(int fd) const {
     if (world_) world_->ensure_fd_no_transport(fd);
   }
-  Handle call_soon_handle(Ref<HandleState> handle) {
-    check_usable();
-    add_callback(handle);
-    return Handle(std::move(handle));
-  }
-  TimerHandle call_at_handle(Ref<TimerHandleState> timer);
   // Queues a handle for which make_room() has already reserved a place.
   void wake(Ref<HandleState> handle) noexcept {
     take_from_inbox();
@@ -315,7 +320,6 @@ class EventLoop : public AbstractEventLoop {
   }
   void grow_ready(std::size_t n);
   void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle);
-  void add_threadsafe(Ref<HandleState> handle);
   void timer_handle_cancelled() noexcept { ++timer_cancelled_count_; }
   void run_until_done(const AnyFuture& future, bool new_task);
 

@@ -145,6 +145,8 @@ class Handle {
   /// Whether cancel() was called. asyncio: events.Handle.cancelled
   bool cancelled() const noexcept { return state_ && state_->cancelled(); }
   std::string repr() const { return state_ ? state_->repr() : "<Handle null>"; }
+  /// The object, or null. A program that has its own HandleState finds it again, as in ExceptionContext::handle.
+  HandleState* state() const noexcept { return state_.get(); }
   friend bool operator==(const Handle&, const Handle&) = default;
 
  protected:

@@ -28,6 +28,7 @@ timespec to_timespec(double seconds) noexcept {  // rounded up: a wait may be la
                                      : timespec{static_cast<time_t>(whole) + 1, 0};
 }
 
+#if !defined(ASYNCIO_NO_EPOLL)
 // epoll_pwait2 where the kernel has it, else ENOSYS. Not under ThreadSanitizer: it delivers signals only inside calls
 // that it knows, and it does not know this one.
 int wait_nanoseconds([[maybe_unused]] int epfd, [[maybe_unused]] epoll_event* events, [[maybe_unused]] int size,
@@ -39,6 +40,7 @@ int wait_nanoseconds([[maybe_unused]] int epfd, [[maybe_unused]] epoll_event* ev
   return ::epoll_pwait2(epfd, events, size, &limit, nullptr);
 #endif
 }
+#endif
 
 // Calls wait_for(seconds) until something is ready or the timeout has passed. A signal handler that interrupts the call
 // does not shorten the wait: the call is repeated with the time that is left (PEP 475).
@@ -49,7 +51,7 @@ template <class WaitFor> int wait_until_ready(const char* what, std::optional<do
   for (;;) {
     const int n = wait_for(std::min(left, LONGEST_WAIT));
     if (n > 0) return n;
-    if (n < 0 && errno != EINTR) throw_errno(what);
+    if (n < 0) errno == EINTR ? interrupted() : throw_errno(what);
     if (deadline != 0) left = std::max(deadline - monotonic(), 0.0);
     if (n == 0 && left == 0) return 0;
   }
@@ -79,18 +81,18 @@ void Poll::remove(int fd) noexcept {
 }
 
 std::span<const PolledEvent> Poll::wait(std::optional<double> timeout) {
-  const int n = wait_until_ready("poll", timeout, [this](double seconds) {
+  wait_until_ready("poll", timeout, [this](double seconds) {
     const timespec limit = to_timespec(seconds);
     return ::ppoll(fds_.data(), fds_.size(), &limit, nullptr);
   });
   ready_.clear();
-  if (n == 0) return ready_;
   for (const pollfd& entry : fds_) {
     if (entry.revents != 0) ready_.push_back({entry.fd, static_cast<unsigned short>(entry.revents)});
   }
   return ready_;
 }
 
+#if !defined(ASYNCIO_NO_EPOLL)
 Epoll::Epoll() : buffer_(1), epfd_(::epoll_create1(EPOLL_CLOEXEC)) {
   if (epfd_ < 0) throw_errno("epoll_create1");
 }
@@ -129,8 +131,8 @@ void Epoll::modify(int fd, unsigned events) {
 
 void Epoll::remove(int fd) noexcept {
   epoll_event unused{};
-  ::epoll_ctl(epfd_, EPOLL_CTL_DEL, fd,
-              &unused);  // may fail: the kernel has already removed a descriptor that was closed
+  // May fail, because the kernel has already removed a descriptor that was closed.
+  ::epoll_ctl(epfd_, EPOLL_CTL_DEL, fd, &unused);
   registrations_[fd] = {};
 }
 
@@ -177,5 +179,6 @@ void Epoll::rebuild() {
   }
   std::swap(epfd_, fresh.epfd_);
 }
+#endif
 
 }  // namespace selectors

@@ -2,8 +2,14 @@
 // Upstream counterpart: Modules/selectmodule.c, the objects that select.poll() and select.epoll() return.
 #pragma once
 
+#if !defined(__linux__) && !defined(ASYNCIO_NO_EPOLL)
+#define ASYNCIO_NO_EPOLL  // only poll(2)
+#endif
+
 #include <poll.h>
+#if !defined(ASYNCIO_NO_EPOLL)
 #include <sys/epoll.h>
+#endif
 
 #include <cerrno>
 #include <cstdint>
@@ -23,6 +29,10 @@ struct PolledEvent {
 
 /// Raises std::system_error (upstream: OSError) with the current errno. `what` says which call failed and what to do.
 [[noreturn]] void throw_errno(const std::string& what);
+
+/// Called each time a signal interrupts a wait, before the wait goes on with the time that is left. What it throws ends
+/// the wait. A host sets it, before any thread waits, to run its own signal handlers. Upstream: PyErr_CheckSignals
+inline void (*interrupted)() = [] {};
 
 /// poll(2): every call passes all descriptors to the kernel, so waiting costs O(descriptors).
 class Poll {
@@ -47,6 +57,7 @@ class Poll {
   std::vector<PolledEvent> ready_;
 };
 
+#if !defined(ASYNCIO_NO_EPOLL)
 /// epoll(7): the kernel keeps the table of descriptors, so waiting costs O(descriptors that are ready).
 class Epoll {
  public:
@@ -95,5 +106,6 @@ class Epoll {
   std::uint32_t generation_ = 0;
   std::vector<PolledEvent> ready_;
 };
+#endif
 
 }  // namespace selectors

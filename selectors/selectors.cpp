@@ -1,6 +1,7 @@
 #include "selectors/selectors.hpp"
 
 #include <string>
+#include <utility>
 
 namespace selectors {
 
@@ -25,14 +26,12 @@ SelectorKey BaseSelector::register_(int fd, unsigned events, void* data) {
 }
 
 SelectorKey BaseSelector::unregister(int fd) {
-  const SelectorKey key = get_key(fd);
-  keys_[fd] = {};
+  const SelectorKey key = std::exchange(keys_[get_key(fd).fd], {});
   --size_;
   return key;
 }
 
 SelectorKey BaseSelector::modify(int fd, unsigned events, void* data) {
-  check_open();
   check_arguments(fd, events);
   return keys_[get_key(fd).fd] = {fd, events, data};
 }
@@ -42,8 +41,6 @@ SelectorKey BaseSelector::get_key(int fd) const {
   if (!is_registered(fd)) throw KeyError("fd " + std::to_string(fd) + " is not registered");
   return keys_[fd];
 }
-
-std::size_t BaseSelector::size() const { return size_; }
 
 void BaseSelector::close() {
   keys_.clear();
@@ -100,6 +97,8 @@ template <class Poller> void PollLikeSelector<Poller>::close() {
 }
 
 template class PollLikeSelector<Poll>;
+#if !defined(ASYNCIO_NO_EPOLL)
 template class PollLikeSelector<Epoll>;
+#endif
 
 }  // namespace selectors

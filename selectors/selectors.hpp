@@ -63,7 +63,7 @@ class BaseSelector {
   virtual SelectorKey get_key(int fd) const;
 
   /// How many descriptors are registered.
-  virtual std::size_t size() const;
+  virtual std::size_t size() const { return size_; }
 
   /// Forgets all registrations. Any later use raises RuntimeError. asyncio: selectors._BaseSelectorImpl.close
   virtual void close();
@@ -77,8 +77,8 @@ class BaseSelector {
  private:
   bool is_registered(int fd) const noexcept;
 
-  std::vector<SelectorKey>
-      keys_;  // indexed by descriptor, because the kernel gives out small numbers; no events: not registered
+  // Indexed by descriptor, because the kernel gives out small numbers. No events: not registered.
+  std::vector<SelectorKey> keys_;
   std::size_t size_ = 0;
   bool closed_ = false;
 };
@@ -106,15 +106,21 @@ template <class Poller> class PollLikeSelector : public BaseSelector {
 };
 
 extern template class PollLikeSelector<Poll>;
+#if !defined(ASYNCIO_NO_EPOLL)
 extern template class PollLikeSelector<Epoll>;
+#endif
 
 /// Watches with poll(2). Regular files are allowed and always ready. asyncio: selectors.PollSelector
 class PollSelector : public PollLikeSelector<Poll> {};
 
+#if defined(ASYNCIO_NO_EPOLL)
+using DefaultSelector = PollSelector;
+#else
 /// Watches with epoll(7). asyncio: selectors.EpollSelector
 class EpollSelector : public PollLikeSelector<Epoll> {};
 
 /// The most efficient selector of this platform. asyncio: selectors.DefaultSelector
 using DefaultSelector = EpollSelector;
+#endif
 
 }  // namespace selectors

@@ -28,10 +28,10 @@ constexpr double INF = std::numeric_limits<double>::infinity();
 constexpr double NAN_DELAY = std::numeric_limits<double>::quiet_NaN();
 
 /// A real loop that remembers how long it was ready to wait in each iteration.
-struct CountingSelector : selectors::EpollSelector {
+struct CountingSelector : selectors::DefaultSelector {
   std::span<const selectors::SelectorEvent> select(std::optional<double> timeout) override {
     timeouts.push_back(timeout);
-    return EpollSelector::select(timeout);
+    return selectors::DefaultSelector::select(timeout);
   }
   std::vector<std::optional<double>> timeouts;
 };

@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "tests/io_utils.hpp"
@@ -410,6 +411,38 @@ TEST_CASE("debug mode reports slow callbacks", "[test_base_events.test_log_slow_
   CHECK(contains(errors.text(), "Slow"));
   CHECK(contains(errors.text(), " took 0.75"));
   CHECK(contains(errors.text(), " seconds"));
+}
+
+TEST_CASE("a loop can report slow callbacks elsewhere than to std::cerr",
+          "[test_base_events.test_log_slow_callbacks]") {
+  struct Reporting : TestLoop {
+    void slow_callback(const Handle& handle, const std::string& name, double seconds) override {
+      reports.emplace_back(handle, name, seconds);
+    }
+    std::vector<std::tuple<Handle, std::string, double>> reports;
+  } loop;
+  loop.set_debug(true);
+  const CaptureCerr errors;
+  const Handle slow = loop.call_soon([&] { loop.advance_time(0.75); });
+  run_once(loop);
+  CHECK(loop.reports == std::vector{std::tuple(slow, slow.repr(), 0.75)});
+  CHECK(errors.text().empty());
+}
+
+TEST_CASE("an exception handler finds the handle's own object again", "[test_base_events.test_exc_handler_custom]") {
+  struct Failing : asyncio::HandleState {
+    std::string repr() const override { return "<Failing>"; }
+    void callback() override { throw RuntimeError("as ever"); }
+  };
+  TestLoop loop;
+  std::string found;
+  loop.set_exception_handler([&](EventLoop&, const ExceptionContext& context) {
+    const auto* failing = dynamic_cast<Failing*>(context.handle.state());
+    found = failing ? failing->repr() : "another";
+  });
+  loop.call_soon_handle(asyncio::make_ref<Failing>());
+  run_once(loop);
+  CHECK(found == "<Failing>");
 }
 
 TEST_CASE("debug mode reports slow steps of tasks", "[test_base_events.test_log_slow_callbacks]") {

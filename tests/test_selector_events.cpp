@@ -17,7 +17,7 @@
 
 using asyncio::EventLoop, asyncio::ExceptionContext, asyncio::Handle, asyncio::TimerHandle;
 using asyncio::KeyboardInterrupt, asyncio::OSError, asyncio::RuntimeError, asyncio::ValueError;
-using selectors::EpollSelector, selectors::PollSelector;
+using selectors::PollSelector;
 using selectors::EVENT_READ, selectors::EVENT_WRITE;
 using test::action_of, test::Append, test::AtEnd, test::CLOSED, test::Fd, test::Instance, test::Numbers, test::Pipe;
 using test::reopen_as, test::run_once, test::SocketPair, test::TestLoop, test::thrown_in_thread;
@@ -47,7 +47,11 @@ void stop_alarms() {
 
 }  // namespace
 
+#if defined(ASYNCIO_NO_EPOLL)
+#define BOTH selectors::PollSelector
+#else
 #define BOTH selectors::EpollSelector, selectors::PollSelector
+#endif
 
 // ---- add_reader, add_writer, remove_reader, remove_writer
 
@@ -490,6 +494,7 @@ TEMPLATE_TEST_CASE("a reader is called in each iteration until the data was read
   CHECK(calls == 3);
 }
 
+#if !defined(ASYNCIO_NO_EPOLL)
 TEST_CASE("a regular file cannot be waited for under epoll: the error says so and leaves nothing behind",
           "[selector_events][rule-8]") {
   EventLoop loop;
@@ -507,6 +512,7 @@ TEST_CASE("a regular file cannot be waited for under epoll: the error says so an
   CHECK_FALSE(loop.remove_reader(fd));
   std::fclose(file);
 }
+#endif
 
 TEMPLATE_TEST_CASE("a descriptor that is not open is EBADF, a negative one a ValueError; neither leaves anything",
                    "[selector_events][rule-8]", BOTH) {
@@ -581,6 +587,7 @@ TEMPLATE_TEST_CASE("signals do not make timers early and are no error", "[select
 
 // ---- numbers that are closed and used again
 
+#if !defined(ASYNCIO_NO_EPOLL)
 TEST_CASE("under epoll, the next owner of a closed descriptor's number is not taken for the old one",
           "[selector_events][rule-7]") {
   EventLoop loop;
@@ -595,6 +602,7 @@ TEST_CASE("under epoll, the next owner of a closed descriptor's number is not ta
   run_once(loop, 3);
   CHECK(order.empty());
 }
+#endif
 
 TEMPLATE_TEST_CASE("add_reader on a number that was closed and used again is for the new file",
                    "[selector_events][rule-7]", BOTH) {
@@ -638,6 +646,7 @@ TEMPLATE_TEST_CASE("the same when the old file lives on as a duplicate: its even
   CHECK(order == Numbers{2});
 }
 
+#if !defined(ASYNCIO_NO_EPOLL)
 TEST_CASE("under epoll, add_writer on a number that was used again forgets the old file's reader",
           "[selector_events][rule-7]") {
   EventLoop loop;
@@ -656,6 +665,7 @@ TEST_CASE("under epoll, add_writer on a number that was used again forgets the o
   CHECK_FALSE(loop.remove_reader(number));
   CHECK(loop.remove_writer(number));
 }
+#endif
 
 TEMPLATE_TEST_CASE("a reader removed after its descriptor was closed leaves the number to others",
                    "[selector_events][rule-7]", BOTH) {

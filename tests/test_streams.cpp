@@ -782,6 +782,31 @@ TEST_CASE("drain of a closing stream gives the loop one iteration", "[streams][t
   CHECK(draining.done());
 }
 
+TEST_CASE("after replace_transport the stream goes through the new transport",
+          "[streams][test_streams.test_start_tls_server_1]") {
+  WriterByHand stream;
+  const auto upper = std::make_shared<MockTransport>();
+  stream.writer->replace_transport(upper);
+  stream.writer->write("hello");
+  stream.reader.feed_data(std::string(2 * asyncio::DEFAULT_LIMIT + 1, 'x'));
+  stream.writer.reset();
+  CHECK(upper->written == "hello");
+  CHECK(upper->log == "pause close");
+  CHECK(stream.transport->written + stream.transport->log == "");
+}
+
+TEST_CASE("wait_closed ends with the connection also after replace_transport",
+          "[streams][test_streams.test_start_tls_server_1]") {
+  WriterByHand stream;
+  const Task<void> before = stream.loop.create_task(stream.writer->wait_closed());
+  stream.writer->replace_transport(std::make_shared<MockTransport>());
+  stream.writer->close();
+  stream.protocol->connection_lost(nullptr);
+  stream.run(stream.writer->wait_closed());
+  CHECK(before.done());
+  CHECK(stream.transport->log == "");
+}
+
 TEST_CASE("wait_closed raises what the connection died of, and so does every other one",
           "[streams][test_streams.test_wait_closed_on_close]") {
   WriterByHand stream;

@@ -75,14 +75,14 @@ class Gate {
 template <class T> Coroutine<T> result_of(Future<T> future) { co_return co_await std::move(future); }
 
 /// Tells what its epoll sees of the loop's self-pipe, which is the first that a loop registers.
-class WatchedSelector : public selectors::EpollSelector {
+class WatchedSelector : public selectors::DefaultSelector {
  public:
   selectors::SelectorKey register_(int fd, unsigned events, void* data) override {
     if (self_pipe_ < 0) self_pipe_ = fd;
-    return selectors::EpollSelector::register_(fd, events, data);
+    return selectors::DefaultSelector::register_(fd, events, data);
   }
   std::span<const selectors::SelectorEvent> select(std::optional<double> timeout) override {
-    const auto events = selectors::EpollSelector::select(timeout);
+    const auto events = selectors::DefaultSelector::select(timeout);
     for (const selectors::SelectorEvent& event : events) {
       int bytes = 0;
       if (event.key.fd == self_pipe_ && ::ioctl(self_pipe_, FIONREAD, &bytes) == 0) wakeup_bytes += bytes;

@@ -1,5 +1,5 @@
 # Three pages, one after the other: the program waits for each, and does nothing meanwhile.
-# Look at the time: three times a fifth of a second.
+# Look at the time: three times 0.3 s.
 from tinysite import TinySite, download, measure
 
 

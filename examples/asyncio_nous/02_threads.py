@@ -1,5 +1,5 @@
 # Three pages, each in a thread: the kernel lets another one run while one waits.
-# Look at the time: one fifth of a second. And at the price: a stack for every page, and a lock for whatever two threads
+# Look at the time: 0.3 s, or a little more. And at the price: a stack for every page, and a lock for whatever two threads
 # share; here join() does.
 import threading
 

@@ -33,8 +33,8 @@ asyncio::Coroutine<> tour() {
   {
     auto [reader, writer] = co_await asyncio::open_connection("127.0.0.1", server.sockets()[0].port());
     for (std::string part : {"hel", "lo\nwor", "ld\nbye"}) {
-      writer.write(part);
       co_await asyncio::sleep(0.05);
+      writer.write(part);
     }
     for (int line = 1; line <= 2; ++line) {
       std::string answer = co_await reader.readline();

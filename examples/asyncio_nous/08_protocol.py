@@ -24,8 +24,8 @@ async def tour():
     server = await loop.create_server(Shouter, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
     for part in (b"hel", b"lo\nwor", b"ld\nbye"):
-        writer.write(part)
         await asyncio.sleep(0.05)
+        writer.write(part)
     for line in (1, 2):
         answer = await reader.readline()
         print(f"client: {answer.decode()}", end="")

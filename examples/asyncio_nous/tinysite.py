@@ -1,8 +1,7 @@
 # A web site of three pages, for the programs that download them: an asyncio server in a thread of its own, with a loop of
-# its own. Every page takes a fifth of a second.
+# its own. Every page takes three tenths of a second.
 import asyncio
 import concurrent.futures
-import math
 import socket
 import threading
 import time
@@ -31,7 +30,7 @@ class TinySite:
     async def answer(self, reader, writer):
         request = await reader.readuntil(b"\r\n\r\n")  # GET /page HTTP/1.0
         path = request.split()[1].decode()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.3)
         writer.write(f"HTTP/1.0 200 OK\r\n\r\nThis is {path}.\n".encode())
         writer.close()
 
@@ -45,7 +44,7 @@ def download(port, path):
 
 
 def measure(f):
-    """Prints how long it takes to call f()."""
+    """Prints how long it takes to call f(): as long as three pages, or less."""
     start = time.monotonic()
     f()
-    print(f"took {math.floor((time.monotonic() - start) * 10) / 10:g} s")
+    print("took less than 0.9 s" if time.monotonic() - start < 0.9 else "took 0.9 s or more")

@@ -1,91 +1,59 @@
 // A generator that also receives: send() goes on, and hands a value in where the last yield handed one out.
 // Look at co_yield: it is an expression, with the value that was sent. And at the end: to return is to raise
-// StopIteration in the caller, with the returned value; any other exception comes out as it is.
+// StopIteration in the caller, with the returned value.
 #include <coroutine>
-#include <exception>
 #include <iostream>
-#include <optional>
-#include <stdexcept>
 #include <string>
-#include <utility>
 
-struct StopIteration : std::exception {
-  explicit StopIteration(std::string value) : value(std::move(value)) {}
-  const char* what() const noexcept override { return "StopIteration"; }
+struct StopIteration {
   std::string value;
 };
 
-class Generator {
- public:
+struct Generator {
   struct promise_type {
-    Generator get_return_object() { return Generator(std::coroutine_handle<promise_type>::from_promise(*this)); }
-    std::suspend_always initial_suspend() noexcept { return {}; }
+    struct Sent : std::suspend_always {  // what a co_yield awaits
+      std::string await_resume() { return promise.sent; }
+      promise_type& promise;
+    };
+    Generator get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+    std::suspend_always initial_suspend() { return {}; }
     std::suspend_always final_suspend() noexcept { return {}; }
-    auto yield_value(double v) {
-      struct Awaiter : std::suspend_always {
-        explicit Awaiter(promise_type& p) : promise(p) {}
-        double await_resume() { return promise.sent; }
-        promise_type& promise;
-      };
-      value = v;
-      return Awaiter(*this);
+    Sent yield_value(std::string value) {
+      yielded = value;
+      return {{}, *this};
     }
-    void return_value(std::string v) { returned = std::move(v); }
-    void unhandled_exception() { exception = std::current_exception(); }
-    double value = 0, sent = 0;
-    std::string returned;
-    std::exception_ptr exception;
+    void return_value(std::string value) { returned = value; }
+    void unhandled_exception() { throw; }  // out of resume(), into the caller
+    std::string yielded, sent, returned = "None";
   };
 
-  double send(double value) {
-    auto& promise = handle_.promise();
-    if (handle_.done()) throw StopIteration("");
+  std::string send(std::string value) {
+    promise_type& promise = handle.promise();
     promise.sent = value;
-    handle_.resume();
-    if (promise.exception) std::rethrow_exception(std::exchange(promise.exception, nullptr));
-    if (handle_.done()) throw StopIteration(promise.returned);
-    return promise.value;
-  }
-  double next() { return send(0); }
-
-  Generator(Generator&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
-  ~Generator() {
-    if (handle_) handle_.destroy();
+    if (handle.done()) throw StopIteration{"None"};
+    handle.resume();
+    if (handle.done()) throw StopIteration{promise.returned};
+    return promise.yielded;
   }
 
- private:
-  explicit Generator(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
-  std::coroutine_handle<promise_type> handle_;
+  std::coroutine_handle<promise_type> handle;
 };
 
-Generator average() {
-  double sum = 0, sent = co_yield 0;
-  int count = 0;
-  while (sent != 0) {
-    if (sent < 0) throw std::invalid_argument("a negative number");
-    sum += sent;
-    ++count;
-    sent = co_yield sum / count;
-  }
-  co_return "averaged " + std::to_string(count) + " numbers";
-}
-
-void drive(std::initializer_list<double> values) {
-  Generator generator = average();
-  generator.next();  // to the first yield: before it there is nowhere to send a value to
-  try {
-    for (double value : values) {
-      const double answer = generator.send(value);
-      std::cout << "sent " << value << ", received " << answer << "\n";
-    }
-  } catch (const StopIteration& stop) {
-    std::cout << "StopIteration: " << stop.value << "\n";
-  } catch (const std::invalid_argument& error) {
-    std::cout << "ValueError: " << error.what() << "\n";
-  }
+Generator spam() {
+  std::string result = co_yield "somevalue";
+  std::cout << "The result is " << result << "\n";
+  co_return "the end";
 }
 
 int main() {
-  drive({1, 2, 6, 0});
-  drive({4, -1});
+  Generator generator = spam();
+  for (std::string value : {"None", "42", "43"}) {  // before the first yield there is nobody to take a value
+    std::cout << ">>>> send(" << value << ")\n";
+    try {
+      std::cout << generator.send(value) << "\n\n";
+    } catch (const StopIteration& stop) {
+      std::cout << "StopIteration: " << stop.value << "\n\n";
+    }
+  }
+  generator.handle.destroy();
 }

@@ -16,11 +16,14 @@ loop = asyncio.new_event_loop()  # never runs; but every future belongs to one
 future = loop.create_future()
 
 coroutine = foo(future)
+print(">>>> send1")
 awaited = coroutine.send(None)
-if awaited is future:
-    future.set_result("somevalue")
+print("what it awaits is the future:", str(awaited is future).lower())
+future.set_result("somevalue")
+
+print("\n>>>> send2")
 try:
     coroutine.send(None)
 except StopIteration as stop:
-    print(stop.value)
+    print("StopIteration:", stop.value)
 loop.close()

@@ -27,8 +27,12 @@ int main() {
   asyncio::Future<std::string> future(loop);
 
   asyncio::Coroutine<std::string> coroutine = bar(future);
+  std::cout << ">>>> send1\n";
   std::optional<asyncio::AnyFuture> awaited = coroutine.send();
-  if (awaited == future) future.set_result("somevalue");
+  std::cout << "what it awaits is the future: " << std::boolalpha << (awaited == future) << "\n";
+  future.set_result("somevalue");
+
+  std::cout << "\n>>>> send2\n";
   awaited = coroutine.send();
-  if (!awaited) std::cout << coroutine.result() << "\n";
+  if (!awaited) std::cout << "StopIteration: " << coroutine.result() << "\n";  // it has returned
 }

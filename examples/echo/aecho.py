@@ -1,39 +1,48 @@
 # An echo server on asyncio's sockets: try, and wait for the loop when the kernel says "not now".
 # Look at echo(): it could be the code of one client who has the machine for himself. Compare mecho.py.
 import asyncio
-import socket
-import sys
 
-loop = asyncio.new_event_loop()
+from echo import create_server, program, say, serve_with
 
 
-async def echo(client):
+async def echo(client, address):
+    loop = asyncio.get_running_loop()
+    say("Connection from %s:%d" % address)
     with client:
         try:
             while True:
                 data = await loop.sock_recv(client, 10000)
                 if not data:
                     break
+                say("Got: ", data)
                 await loop.sock_sendall(client, data)
         except OSError:  # the client has gone without a word
             pass
-
-
-def create_server(port):
-    server = socket.create_server(("127.0.0.1", port), backlog=1024)
-    server.setblocking(False)
-    print("serving on %s:%d" % server.getsockname(), flush=True)
-    return server
+    say("Connection closed")
 
 
 async def serve(server):
+    loop = asyncio.get_running_loop()
     tasks = set()  # the loop itself keeps only weak references
     while True:
-        client, address = await loop.sock_accept(server)
+        try:
+            client, address = await loop.sock_accept(server)
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                await asyncio.sleep(1)
+            continue
         client.setblocking(False)
-        task = loop.create_task(echo(client))
+        task = loop.create_task(echo(client, address))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
 
-loop.run_until_complete(serve(create_server(int(sys.argv[1]) if len(sys.argv) > 1 else 50000)))
+async def serve_until_signal(port):
+    stop = asyncio.Event()
+    serving = asyncio.create_task(serve(create_server(port)))
+    program.stop_on_signals(asyncio.get_running_loop(), stop.set)
+    await stop.wait()
+    serving.cancel()
+
+
+serve_with(lambda port: asyncio.run(serve_until_signal(port)))

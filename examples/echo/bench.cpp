@@ -1,10 +1,10 @@
 // A client that counts messages per second, against any echo server.
 //     bench [PORT [SECONDS [CONNECTIONS]]]      by default 50000, 3 and 10
-// Look at the counter: one thread, so nobody has to lock it.
-#include <cstdlib>
+// Look at the counter: one thread, so nobody has to lock it. And at bench(): clients never end, so who counts ends them.
 #include <iostream>
 
 #include "asyncio.hpp"
+#include "examples/program.hpp"
 
 constexpr std::size_t SIZE = 1000;
 long messages = 0;
@@ -32,18 +32,16 @@ asyncio::Coroutine<> count(int seconds) {
 asyncio::Coroutine<> bench(int port, int seconds, int connections) {
   std::vector<asyncio::Coroutine<>> clients;
   for (int i = 0; i < connections; ++i) clients.push_back(client(port));
-  std::vector<asyncio::AnyFuture> either(1, asyncio::create_task(count(seconds)));
-  either.push_back(asyncio::gather(std::move(clients)));
-  auto [done, pending] = co_await asyncio::wait(either, {.return_when = asyncio::FIRST_COMPLETED});
-  if (done[0].exception()) std::rethrow_exception(done[0].exception());  // of a client: without it none ever ends
+  auto all = asyncio::gather(std::move(clients));
+  asyncio::create_task(count(seconds)).add_done_callback([all](asyncio::Future<>) { all.cancel(); });
+  try {
+    co_await all;
+  } catch (const asyncio::CancelledError&) {  // all is counted
+  }
 }
 
 int main(int argc, char** argv) {
-  const auto argument = [&](int i, int otherwise) { return argc > i ? std::atoi(argv[i]) : otherwise; };
-  try {
-    asyncio::run(bench(argument(1, 50000), argument(2, 3), argument(3, 10)));
-  } catch (const std::exception& error) {
-    std::cerr << "bench: " << error.what() << "\n";
-    return 1;
-  }
+  return program::run(argc, argv, "[PORT [SECONDS [CONNECTIONS]]]", [](const program::Arguments& arguments) {
+    asyncio::run(bench(arguments.port(50000), arguments.number(1, 3, 1, 3600), arguments.number(2, 10, 1, 10000)));
+  });
 }

@@ -1,8 +1,9 @@
 # A client that counts messages per second, against any echo server.
 #     bench.py [PORT [SECONDS [CONNECTIONS]]]      by default 50000, 3 and 10
-# Look at the counter: one thread, so nobody has to lock it.
+# Look at the counter: one thread, so nobody has to lock it. And at bench(): clients never end, so who counts ends them.
 import asyncio
-import sys
+
+from echo import program
 
 SIZE = 1000
 messages = 0
@@ -29,14 +30,17 @@ async def count(seconds):
 
 
 async def bench(port, seconds, connections):
-    clients = [client(port) for i in range(connections)]
-    either = [asyncio.create_task(count(seconds)), asyncio.gather(*clients)]
-    done, pending = await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    done.pop().result()  # a client's exception: without it none ever ends
+    clients = asyncio.gather(*[client(port) for i in range(connections)])
+    counting = asyncio.create_task(count(seconds))
+    counting.add_done_callback(lambda _: clients.cancel())
+    try:
+        await clients
+    except asyncio.CancelledError:
+        pass  # all is counted
 
 
-arguments = [int(argument) for argument in sys.argv[1:]]
-try:
-    asyncio.run(bench(*arguments, *(50000, 3, 10)[len(arguments):]))
-except Exception as error:
-    sys.exit(f"bench: {error}")
+def main(arguments):
+    asyncio.run(bench(arguments.port(50000), arguments.number(1, 3, 1, 3600), arguments.number(2, 10, 1, 10000)))
+
+
+program.run("[PORT [SECONDS [CONNECTIONS]]]", main)

@@ -1,32 +1,30 @@
-// What the echo servers share: a listening socket.
+// What the echo servers share: a listening socket, and words about what happens.
 #pragma once
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <iostream>
-#include <string>
+#include <string_view>
 
-/// The port that the arguments name, or 50000.
-inline int port_of(int argc, char** argv) { return argc > 1 ? std::atoi(argv[1]) : 50000; }
+#include "examples/program.hpp"
+#include "loop/python/sockets.hpp"
 
-/// A listening socket, non-blocking; prints its address. Port 0: the kernel chooses one.
+inline constexpr const char* USAGE = "[PORT [quiet]]";
+inline constexpr int PORT = 50000;
+
+/// A listening socket, non-blocking; prints its address.
 inline int create_server(int port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-  sockaddr_in address{};
-  socklen_t size = sizeof address;
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<in_port_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const asyncio::SocketAddress address("127.0.0.1", port);
   ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) < 0 || ::listen(fd, 1024) < 0) {
-    std::perror("cannot listen");
-    std::exit(1);
-  }
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  std::cout << "serving on 127.0.0.1:" << ntohs(address.sin_port) << std::endl;
+  asyncio::check_call(::bind(fd, address.data(), address.size()), "bind");
+  asyncio::check_call(::listen(fd, 1024), "listen");
+  std::cout << "serving on " << asyncio::getsockname(fd).str() << std::endl;
   return fd;
+}
+
+inline bool quiet = false;  // while messages are counted
+
+inline void say(std::string_view what, std::string_view data = "") {
+  if (!quiet) std::cout << what << data << (data.ends_with('\n') ? "" : "\n") << std::flush;
 }

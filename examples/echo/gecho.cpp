@@ -55,27 +55,38 @@ template <class T> T wait(asyncio::Coroutine<T> coroutine) {
   return task.take_result();
 }
 
-void echo(int client) {
+void echo(int client, asyncio::SocketAddress address) {
+  say("Connection from ", address.str());
   try {
     for (;;) {
       std::string data = wait(loop.sock_recv(client, 10000));
       if (data.empty()) break;
+      say("Got: ", data);
       wait(loop.sock_sendall(client, data));
     }
   } catch (const asyncio::OSError&) {  // the client has gone without a word
   }
   ::close(client);
+  say("Connection closed");
 }
 
 void serve(int server) {
   for (;;) {
-    int client = wait(loop.sock_accept(server)).first;
-    spawn([client] { echo(client); });
+    try {
+      const auto [client, address] = wait(loop.sock_accept(server));
+      spawn([client = client, address = address] { echo(client, address); });
+    } catch (const asyncio::OSError& error) {
+      if (program::out_of_descriptors(error.code().value())) wait(asyncio::sleep(1));
+    }
   }
 }
 
-int main(int argc, char** argv) {
-  const int server = create_server(port_of(argc, argv));
+void serve_until_signal(const program::Arguments& arguments) {
+  quiet = arguments.given(1);
+  program::end_on_signals();
+  const int server = create_server(arguments.port(PORT));
   spawn([server] { serve(server); });
   loop.run_forever();
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, USAGE, serve_until_signal); }

@@ -1,33 +1,51 @@
-# An echo server of threads: each has a stack of its own, and code that does block.
-# Python alone has no green threads (the package greenlet has): these are the kernel's. The code is the same; it is the
-# kernel that leaves a thread's stack for another one, at any place, and not only in wait().
-import socket
-import sys
-import threading
+# An echo server of green threads: each has a stack of its own, and code that looks as if it blocked.
+# Look at echo(): recv() leaves this thread's stack for the loop's, though nothing in the line says so. Python alone has no
+# green threads, the package gevent has; where it is missing these are the kernel's threads, and the code is the same.
+try:
+    from gevent import sleep, socket, spawn
+except ImportError:
+    import socket
+    import threading
+    from time import sleep
+
+    def spawn(function, *args):
+        threading.Thread(target=function, args=args, daemon=True).start()
 
 
-def echo(client):
+import echo as shared
+from echo import program, say, serve_with
+
+
+def echo(client, address):
+    say("Connection from %s:%d" % address)
     with client:
         try:
             while True:
                 data = client.recv(10000)
                 if not data:
                     break
+                say("Got: ", data)
                 client.sendall(data)
         except OSError:  # the client has gone without a word
             pass
-
-
-def create_server(port):
-    server = socket.create_server(("127.0.0.1", port), backlog=1024)
-    print("serving on %s:%d" % server.getsockname(), flush=True)
-    return server
+    say("Connection closed")
 
 
 def serve(server):
     while True:
-        client, address = server.accept()
-        threading.Thread(target=echo, args=(client,), daemon=True).start()
+        try:
+            client, address = server.accept()
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                sleep(1)
+            continue
+        spawn(echo, client, address)
 
 
-serve(create_server(int(sys.argv[1]) if len(sys.argv) > 1 else 50000))
+def serve_until_signal(port):
+    program.end_on_signals()
+    server = shared.create_server(port, blocking=True)
+    serve(socket.socket(fileno=server.detach()))
+
+
+serve_with(serve_until_signal)

@@ -1,37 +1,41 @@
-# The same echo server on a loop of 50 lines: myloop.py.
+# The same echo server on a loop of 60 lines: myloop.py.
 # Look at the difference to aecho.py: there is none. The interface is worth that: who writes a handler need not know what
 # runs it. And what a loop has beyond this, cancellation, timeouts, results, is what asyncio is for.
-import socket
-import sys
-
 import myloop
+from echo import create_server, program, say, serve_with
 
 
-async def echo(client):
+async def echo(client, address):
+    say("Connection from %s:%d" % address)
     with client:
         try:
             while True:
                 data = await myloop.sock_recv(client, 10000)
                 if not data:
                     break
+                say("Got: ", data)
                 await myloop.sock_sendall(client, data)
         except OSError:  # the client has gone without a word
             pass
-
-
-def create_server(port):
-    server = socket.create_server(("127.0.0.1", port), backlog=1024)
-    server.setblocking(False)
-    print("serving on %s:%d" % server.getsockname(), flush=True)
-    return server
+    say("Connection closed")
 
 
 async def serve(server):
     while True:
-        client, address = await myloop.sock_accept(server)
+        try:
+            client, address = await myloop.sock_accept(server)
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                await myloop.pause()
+            continue
         client.setblocking(False)
-        myloop.start(echo(client))
+        myloop.start(echo(client, address))
 
 
-myloop.start(serve(create_server(int(sys.argv[1]) if len(sys.argv) > 1 else 50000)))
-myloop.run_forever()
+def serve_until_signal(port):
+    program.end_on_signals()
+    myloop.start(serve(create_server(port)))
+    myloop.run_forever()
+
+
+serve_with(serve_until_signal)

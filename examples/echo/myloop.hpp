@@ -1,6 +1,6 @@
 // An event loop from scratch, for sockets only: a selector, and coroutines that resume when their operation is done.
 // There is no future, no task, no callback: what waits is the operation itself, which is also the awaiter. So nobody can
-// wait for two things, nobody can be cancelled, no coroutine can await another one, and there are no timers.
+// wait for two things, nobody can be cancelled, no coroutine can await another one, and the only timer is a pause.
 #pragma once
 
 #include <sys/socket.h>
@@ -8,10 +8,13 @@
 #include <cerrno>
 #include <coroutine>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
+#include "loop/python/sockets.hpp"
 #include "selectors/selectors.hpp"
 
 namespace myloop {
@@ -90,13 +93,28 @@ struct sock_sendall : Operation {
 struct sock_accept : Operation {
   explicit sock_accept(int fd) : Operation(fd, selectors::EVENT_READ) {}
   ssize_t attempt() override { return ::accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); }
-  int await_resume() { return static_cast<int>(result()); }
+  std::pair<int, asyncio::SocketAddress> await_resume() {
+    const int client = static_cast<int>(result());
+    return {client, asyncio::getpeername(client).value_or(asyncio::SocketAddress("0.0.0.0", 0))};
+  }
+};
+
+inline std::coroutine_handle<> paused;
+
+/// A second at most, for one coroutine at a time.
+struct pause {
+  bool await_ready() { return false; }
+  void await_suspend(std::coroutine_handle<> waiter) { paused = waiter; }
+  void await_resume() {}
 };
 
 /// An operation that is ready may close a socket that is ready, too, but not another one's: each has one coroutine.
 [[noreturn]] inline void run_forever() {
   for (;;) {
-    for (const selectors::SelectorEvent& event : selector.select()) static_cast<Operation*>(event.key.data)->on_ready();
+    const std::coroutine_handle<> resting = std::exchange(paused, nullptr);
+    for (const auto& event : selector.select(resting ? std::optional(1.0) : std::nullopt))
+      static_cast<Operation*>(event.key.data)->on_ready();
+    if (resting) resting.resume();
   }
 }
 

@@ -1,15 +1,22 @@
 # An event loop from scratch, for sockets only: a selector, and coroutines that go on when their operation is done.
 # There is no future, no task, no callback: what a coroutine yields is what it waits for. So nobody can wait for two
-# things, nobody can be cancelled, and there are no timers.
+# things, nobody can be cancelled, and the only timer is a pause.
 import selectors
 import types
 
 selector = selectors.DefaultSelector()
 
+paused = []  # who waits for a second at most
+
 
 @types.coroutine
 def wait_until_ready(sock, events):
-    yield sock, events
+    yield lambda coroutine: selector.register(sock, events, coroutine)
+
+
+@types.coroutine
+def pause():
+    yield paused.append
 
 
 async def sock_recv(sock, n):
@@ -39,14 +46,17 @@ async def sock_accept(sock):
 def start(coroutine):
     """Runs it to what it waits for; on_ready goes on from there."""
     try:
-        sock, events = coroutine.send(None)
+        wait = coroutine.send(None)
     except StopIteration:
         return
-    selector.register(sock, events, coroutine)
+    wait(coroutine)
 
 
 def run_forever():
     while True:
-        for key, events in selector.select():
+        resting = paused.pop() if paused else None
+        for key, events in selector.select(1 if resting else None):
             selector.unregister(key.fileobj)
             start(key.data)
+        if resting:
+            start(resting)

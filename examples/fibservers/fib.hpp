@@ -6,13 +6,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <cerrno>
 #include <iostream>
 #include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
+#include "examples/program.hpp"
 #include "loop/python/sockets.hpp"
 
 inline constexpr int PORT = 25000, MAX_NUMBER = 45;
@@ -62,14 +63,7 @@ class Lines {
   std::string buffer_;
 };
 
-inline int port_argument(int argc, char** argv) { return argc > 1 ? std::stoi(argv[1]) : PORT; }
-
-/// For programs without a loop: there is nothing to tidy up.
-inline void end_on_signals() {
-  for (int signum : {SIGINT, SIGTERM}) std::signal(signum, [](int) { ::_exit(0); });
-}
-
-/// A socket that listens, and says so. `flags`: SOCK_NONBLOCK or 0, as for accept().
+/// A socket that listens, and says so. `flags`: SOCK_NONBLOCK or 0.
 inline int create_server(int port, int flags) {
   const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
   const int on = 1;
@@ -81,8 +75,17 @@ inline int create_server(int port, int flags) {
   return server;
 }
 
-/// -1 if there is nobody.
-inline int accept(int server, int flags) { return ::accept4(server, nullptr, nullptr, SOCK_CLOEXEC | flags); }
+/// -1 if there is nobody, or no descriptor for him: errno tells.
+inline int accept_now(int server) { return ::accept4(server, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK); }
+
+/// Waits for a client.
+inline int accept(int server) {
+  for (;;) {
+    const int client = ::accept4(server, nullptr, nullptr, SOCK_CLOEXEC);
+    if (client >= 0) return client;
+    if (program::out_of_descriptors(errno)) ::sleep(1);
+  }
+}
 
 inline int connect(int port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -1,9 +1,13 @@
 # What these servers and clients share: the protocol, a line with a number in and a line with fib(number) out, and the
 # few socket calls that do not differ between them. The twin of fib.hpp.
+import os
 import re
-import signal
 import socket
 import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import program
 
 PORT, MAX_NUMBER = 25000, 45
 MAX_LINE = 100
@@ -53,21 +57,22 @@ class Lines:
         return line
 
 
-def port_argument():
-    return int(sys.argv[1]) if len(sys.argv) > 1 else PORT
-
-
-def end_on_signals():
-    for signum in signal.SIGINT, signal.SIGTERM:
-        signal.signal(signum, lambda *_: sys.exit())
-
-
 def create_server(port, blocking):
     """A socket that listens, and says so."""
     server = socket.create_server(("127.0.0.1", port), backlog=100)
     server.setblocking(blocking)
     print("serving: nc 127.0.0.1", server.getsockname()[1], flush=True)
     return server
+
+
+def accept(server):
+    """Waits for a client."""
+    while True:
+        try:
+            return server.accept()[0]
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                time.sleep(1)
 
 
 def ask(sock, line):

@@ -14,11 +14,13 @@ void monitor() {
   }
 }
 
-int main(int argc, char** argv) {
-  end_on_signals();
-  const int server = connect(port_argument(argc, argv));
+void ask_forever(const program::Arguments& arguments) {
+  program::end_on_signals();
+  const int server = connect(arguments.port(PORT));
   std::thread(monitor).detach();
   while (ask(server, "1")) ++answers;
   std::cout << "the server has gone" << std::endl;
   ::_exit(0);  // the monitor would go on
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", ask_forever); }

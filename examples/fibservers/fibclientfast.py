@@ -3,7 +3,7 @@ import socket
 import threading
 import time
 
-from fib import ask, end_on_signals, port_argument
+from fib import PORT, ask, program
 
 answers = 0
 
@@ -16,9 +16,14 @@ def monitor():
         answers = 0
 
 
-end_on_signals()
-server = socket.create_connection(("127.0.0.1", port_argument()))
-threading.Thread(target=monitor, daemon=True).start()
-while ask(server, 1):
-    answers += 1
-print("the server has gone")
+def ask_forever(arguments):
+    global answers
+    program.end_on_signals()
+    server = socket.create_connection(("127.0.0.1", arguments.port(PORT)))
+    threading.Thread(target=monitor, daemon=True).start()
+    while ask(server, 1):
+        answers += 1
+    print("the server has gone")
+
+
+program.run("[PORT]", ask_forever)

@@ -4,12 +4,14 @@
 
 #include "examples/fibservers/fib.hpp"
 
-int main(int argc, char** argv) {
+void ask_forever(const program::Arguments& arguments) {
   using Clock = std::chrono::steady_clock;
-  end_on_signals();
-  const int server = connect(port_argument(argc, argv));
-  const std::string number = argc > 2 ? argv[2] : "33";
+  program::end_on_signals();
+  const std::string number = std::to_string(arguments.number(1, 33, 0, MAX_NUMBER));
+  const int server = connect(arguments.port(PORT));
   for (auto start = Clock::now(); ask(server, number); start = Clock::now())
     std::cout << std::chrono::duration<double>(Clock::now() - start).count() << " s/request" << std::endl;
   std::cout << "the server has gone" << std::endl;
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT [NUMBER]]", ask_forever); }

@@ -1,5 +1,5 @@
 // fibservcb on our loop: add_reader and add_writer are register_ and modify, and the callback is kept by the loop.
-// Look at what is gone, the loop in main, and at what is not: on_readable computes, and the loop stands still.
+// Look at what is gone, the loop in serve_clients, and at what is not: on_readable computes, and the loop stands still.
 #include <functional>
 #include <memory>
 
@@ -42,16 +42,20 @@ void on_readable(asyncio::EventLoop& loop, Reference client) {
 }
 
 void on_connect(asyncio::EventLoop& loop, int server) {
-  const int fd = accept(server, SOCK_NONBLOCK);
+  const int fd = accept_now(server);
   if (fd >= 0) loop.add_reader(fd, on_readable, std::ref(loop), std::make_shared<Client>(fd));
+  if (fd >= 0 || !program::out_of_descriptors(errno)) return;
+  loop.remove_reader(server);
+  loop.call_later(1, [&loop, server] { loop.add_reader(server, on_connect, std::ref(loop), server); });
 }
 
-int main(int argc, char** argv) {
+void serve_clients(const program::Arguments& arguments) {
   asyncio::EventLoop loop;
-  for (int signum : {SIGINT, SIGTERM}) loop.add_signal_handler(signum, [&] { loop.stop(); });
-  const int server = create_server(port_argument(argc, argv), SOCK_NONBLOCK);
-  loop.add_reader(server, on_connect, std::ref(loop), server);
+  const asyncio::FileDescriptor server(create_server(arguments.port(PORT), SOCK_NONBLOCK));
+  program::stop_on_signals(loop, [&] { loop.stop(); });
+  loop.add_reader(server.get(), on_connect, std::ref(loop), server.get());
   loop.run_forever();
   loop.close();
-  ::close(server);
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve_clients); }

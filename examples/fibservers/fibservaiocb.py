@@ -1,9 +1,8 @@
 # fibservcb on asyncio's loop: add_reader and add_writer are register and modify.
-# Look at what is gone, the loop at the end, and at what is not: on_readable computes, and the loop stands still.
+# Look at what is gone, the loop in serve_clients, and at what is not: on_readable computes, and the loop stands still.
 import asyncio
-import signal
 
-from fib import Lines, answer, create_server, port_argument
+from fib import PORT, Lines, answer, create_server, program
 
 
 class Client:
@@ -46,17 +45,23 @@ class Client:
 def on_connect(loop, server):
     try:
         client, _ = server.accept()
-    except OSError:
+    except OSError as error:
+        if program.out_of_descriptors(error):
+            loop.remove_reader(server)
+            loop.call_later(1, lambda: loop.add_reader(server, on_connect, loop, server))
         return
     client.setblocking(False)
     Client(loop, client)
 
 
-loop = asyncio.new_event_loop()
-for signum in signal.SIGINT, signal.SIGTERM:
-    loop.add_signal_handler(signum, loop.stop)
-server = create_server(port_argument(), blocking=False)
-loop.add_reader(server, on_connect, loop, server)
-loop.run_forever()
-loop.close()
-server.close()
+def serve_clients(arguments):
+    loop = asyncio.new_event_loop()
+    server = create_server(arguments.port(PORT), blocking=False)
+    program.stop_on_signals(loop, loop.stop)
+    loop.add_reader(server, on_connect, loop, server)
+    loop.run_forever()
+    loop.close()
+    server.close()
+
+
+program.run("[PORT]", serve_clients)

@@ -23,19 +23,33 @@ asyncio::Coroutine<> serve(int fd) {
 
 asyncio::Coroutine<> accept_clients(int server) {
   for (;;) {
-    const auto [client, address] = co_await asyncio::get_running_loop().sock_accept(server);
-    asyncio::create_task(serve(client));
+    int client = -1;
+    try {
+      const auto accepted = co_await asyncio::get_running_loop().sock_accept(server);
+      client = accepted.first;
+    } catch (const asyncio::OSError& error) {
+      program::out_of_descriptors(error.code().value());
+    }
+    if (client < 0) {
+      co_await asyncio::sleep(1);
+    } else {
+      asyncio::create_task(serve(client));
+    }
   }
 }
 
 asyncio::Coroutine<> serve_until_signal(int port) {
   asyncio::Event stop;
-  for (int signum : {SIGINT, SIGTERM}) asyncio::get_running_loop().add_signal_handler(signum, [&] { stop.set(); });
   const asyncio::FileDescriptor server(create_server(port, SOCK_NONBLOCK));
+  program::stop_on_signals(asyncio::get_running_loop(), [&] { stop.set(); });
   const asyncio::Task<> accepting = asyncio::create_task(accept_clients(server.get()));
   co_await stop.wait();
   accepting.cancel();
   co_await asyncio::wait(std::vector<asyncio::Task<>>(1, accepting));
 }
 
-int main(int argc, char** argv) { asyncio::run(serve_until_signal(port_argument(argc, argv))); }
+int main(int argc, char** argv) {
+  return program::run(argc, argv, "[PORT]", [](const program::Arguments& arguments) {
+    asyncio::run(serve_until_signal(arguments.port(PORT)));
+  });
+}

@@ -1,9 +1,8 @@
 # fibservcorothrd on asyncio's loop: sock_recv and sock_sendall wait as `ready` does, run_in_executor as run_in_thread
 # does. Look at what is left of it: serve() and accept_clients(). The pipe, the threads and the tasks are the library's.
 import asyncio
-import signal
 
-from fib import Lines, answer, create_server, port_argument
+from fib import PORT, Lines, answer, create_server, program
 
 
 async def serve(client):
@@ -24,7 +23,12 @@ async def serve(client):
 async def accept_clients(server):
     tasks = set()  # the loop itself refers to its tasks weakly
     while True:
-        client, _ = await asyncio.get_running_loop().sock_accept(server)
+        try:
+            client, _ = await asyncio.get_running_loop().sock_accept(server)
+        except OSError as error:
+            program.out_of_descriptors(error)
+            await asyncio.sleep(1)
+            continue
         task = asyncio.create_task(serve(client))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -32,9 +36,8 @@ async def accept_clients(server):
 
 async def serve_until_signal(port):
     stop = asyncio.Event()
-    for signum in signal.SIGINT, signal.SIGTERM:
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     server = create_server(port, blocking=False)
+    program.stop_on_signals(asyncio.get_running_loop(), stop.set)
     accepting = asyncio.create_task(accept_clients(server))
     await stop.wait()
     accepting.cancel()
@@ -42,4 +45,4 @@ async def serve_until_signal(port):
     server.close()
 
 
-asyncio.run(serve_until_signal(port_argument()))
+program.run("[PORT]", lambda arguments: asyncio.run(serve_until_signal(arguments.port(PORT))))

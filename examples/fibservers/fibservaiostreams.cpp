@@ -37,12 +37,17 @@ asyncio::Coroutine<> serve(asyncio::StreamReader reader, asyncio::StreamWriter w
 
 asyncio::Coroutine<> serve_until_signal(int port) {
   asyncio::Event stop;
-  for (int signum : {SIGINT, SIGTERM}) asyncio::get_running_loop().add_signal_handler(signum, [&] { stop.set(); });
   const asyncio::StreamServerOptions options{.limit = MAX_LINE};
   const asyncio::Server server = co_await asyncio::start_server(serve, "127.0.0.1", port, options);
+  program::stop_on_signals(asyncio::get_running_loop(), [&] { stop.set(); });
+  program::report_once(asyncio::get_running_loop());
   std::cout << "serving: nc 127.0.0.1 " << server.sockets()[0].port() << std::endl;
   co_await stop.wait();
   server.close();
 }
 
-int main(int argc, char** argv) { asyncio::run(serve_until_signal(port_argument(argc, argv))); }
+int main(int argc, char** argv) {
+  return program::run(argc, argv, "[PORT]", [](const program::Arguments& arguments) {
+    asyncio::run(serve_until_signal(arguments.port(PORT)));
+  });
+}

@@ -2,9 +2,8 @@
 # Look at serve(), the shortest of all. Only a line that is too long is left to deal with: read_line drops what is above
 # the limit, and says so once.
 import asyncio
-import signal
 
-from fib import MAX_LINE, answer, port_argument
+from fib import MAX_LINE, PORT, answer, program
 
 
 # Too long a line comes out as MAX_LINE + 1 bytes, as from Lines. None at the end.
@@ -37,12 +36,12 @@ async def serve(reader, writer):
 
 async def serve_until_signal(port):
     stop = asyncio.Event()
-    for signum in signal.SIGINT, signal.SIGTERM:
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     server = await asyncio.start_server(serve, "127.0.0.1", port, limit=MAX_LINE)
+    program.stop_on_signals(asyncio.get_running_loop(), stop.set)
+    program.report_once(asyncio.get_running_loop())
     print("serving: nc 127.0.0.1", server.sockets[0].getsockname()[1], flush=True)
     await stop.wait()
     server.close()
 
 
-asyncio.run(serve_until_signal(port_argument()))
+program.run("[PORT]", lambda arguments: asyncio.run(serve_until_signal(arguments.port(PORT))))

@@ -1,6 +1,8 @@
 // Callbacks on `selectors` alone: the selector tells which descriptors are ready, and carries for each what to call.
-// Look at the loop in main: that is all there is to an event loop without timers. Then at on_readable: it computes in
+// Look at serve_clients: that is all there is to an event loop, but for timers. Then at on_readable: it computes in
 // the loop's thread, so a slow request stops everybody.
+#include <utility>
+
 #include "examples/fibservers/fib.hpp"
 #include "selectors/selectors.hpp"
 
@@ -42,19 +44,28 @@ void on_readable(Watched* client) {
   if (!client->out.empty()) watch(client, selectors::EVENT_WRITE, on_writable);
 }
 
+Watched* paused = nullptr;  // the server, while no descriptor is left for a client
+
 void on_connect(Watched* server) {
-  const int fd = accept(server->fd, SOCK_NONBLOCK);
+  const int fd = accept_now(server->fd);
   if (fd >= 0) selector.register_(fd, selectors::EVENT_READ, new Watched{fd, on_readable});
+  if (fd >= 0 || !program::out_of_descriptors(errno)) return;
+  selector.unregister(server->fd);
+  paused = server;
 }
 
-int main(int argc, char** argv) {
-  end_on_signals();
-  Watched server{create_server(port_argument(argc, argv), SOCK_NONBLOCK), on_connect};
+void serve_clients(const program::Arguments& arguments) {
+  program::end_on_signals();
+  Watched server{create_server(arguments.port(PORT), SOCK_NONBLOCK), on_connect};
   selector.register_(server.fd, selectors::EVENT_READ, &server);
   for (;;) {
-    for (const selectors::SelectorEvent& event : selector.select()) {
+    Watched* const resting = std::exchange(paused, nullptr);
+    for (const auto& event : selector.select(resting ? std::optional(1.0) : std::nullopt)) {
       Watched* const watched = static_cast<Watched*>(event.key.data);
       watched->callback(watched);
     }
+    if (resting) selector.register_(resting->fd, selectors::EVENT_READ, resting);
   }
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve_clients); }

@@ -1,9 +1,9 @@
 # Callbacks on `selectors` alone: the selector tells which descriptors are ready, and carries for each what to call.
-# Look at the loop at the end: that is all there is to an event loop without timers. Then at on_readable: it computes in
+# Look at serve_clients: that is all there is to an event loop, but for timers. Then at on_readable: it computes in
 # the loop's thread, so a slow request stops everybody.
 import selectors
 
-from fib import Lines, answer, create_server, end_on_signals, port_argument
+from fib import PORT, Lines, answer, create_server, program
 
 selector = selectors.DefaultSelector()
 
@@ -44,18 +44,36 @@ class Client:
             selector.modify(self.sock, selectors.EVENT_WRITE, self.on_writable)
 
 
-def on_connect():
-    try:
-        client, _ = server.accept()
-    except OSError:
-        return
-    client.setblocking(False)
-    Client(client)
+class Server:
+    def __init__(self, sock):
+        self.sock = sock
+        self.listen()
+
+    def listen(self):
+        self.paused = False  # True while no descriptor is left for a client
+        selector.register(self.sock, selectors.EVENT_READ, self.on_connect)
+
+    def on_connect(self):
+        try:
+            client, _ = self.sock.accept()
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                selector.unregister(self.sock)
+                self.paused = True
+            return
+        client.setblocking(False)
+        Client(client)
 
 
-end_on_signals()
-server = create_server(port_argument(), blocking=False)
-selector.register(server, selectors.EVENT_READ, on_connect)
-while True:
-    for key, events in selector.select():
-        key.data()
+def serve_clients(arguments):
+    program.end_on_signals()
+    server = Server(create_server(arguments.port(PORT), blocking=False))
+    while True:
+        resting = server.paused
+        for key, events in selector.select(1 if resting else None):
+            key.data()
+        if resting:
+            server.listen()
+
+
+program.run("[PORT]", serve_clients)

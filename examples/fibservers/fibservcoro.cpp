@@ -1,7 +1,8 @@
-// Coroutines, and a loop of their own in one line: the text of serve() is that of fibservsync with a co_await where it
+// Coroutines, and a loop of their own in a few lines: the text of serve() is that of fibservsync with a co_await where it
 // would block. Look at Ready: the selector's `data` is the coroutine that waits, and the loop resumes it.
 #include <coroutine>
 #include <exception>
+#include <utility>
 
 #include "examples/fibservers/fib.hpp"
 #include "selectors/selectors.hpp"
@@ -28,6 +29,14 @@ struct Ready {
   void await_resume() const { selector.unregister(fd); }
 };
 
+std::coroutine_handle<> paused;  // who waits for a second, because no descriptor is left for a client
+
+struct Pause {
+  bool await_ready() const { return false; }
+  void await_suspend(std::coroutine_handle<> waiting) const { paused = waiting; }
+  void await_resume() const {}
+};
+
 Task serve(int client) {
   Lines lines;
   char data[4096];
@@ -50,14 +59,24 @@ Task serve(int client) {
 Task accept_clients(int server) {
   for (;;) {
     co_await Ready{server, selectors::EVENT_READ};
-    const int client = accept(server, SOCK_NONBLOCK);
-    if (client >= 0) serve(client);
+    const int client = accept_now(server);
+    if (client >= 0) {
+      serve(client);
+    } else if (program::out_of_descriptors(errno)) {
+      co_await Pause{};
+    }
   }
 }
 
-int main(int argc, char** argv) {
-  end_on_signals();
-  accept_clients(create_server(port_argument(argc, argv), SOCK_NONBLOCK));
-  for (;;)
-    for (const auto& event : selector.select()) std::coroutine_handle<>::from_address(event.key.data).resume();
+void serve_clients(const program::Arguments& arguments) {
+  program::end_on_signals();
+  accept_clients(create_server(arguments.port(PORT), SOCK_NONBLOCK));
+  for (;;) {
+    const std::coroutine_handle<> resting = std::exchange(paused, nullptr);
+    for (const auto& event : selector.select(resting ? std::optional(1.0) : std::nullopt))
+      std::coroutine_handle<>::from_address(event.key.data).resume();
+    if (resting) resting.resume();
+  }
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve_clients); }

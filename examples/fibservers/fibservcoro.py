@@ -3,24 +3,30 @@
 import selectors
 import types
 
-from fib import Lines, answer, create_server, end_on_signals, port_argument
+from fib import PORT, Lines, answer, create_server, program
 
 selector = selectors.DefaultSelector()
+paused = []  # who waits for a second, because no descriptor is left for a client
 
 
 @types.coroutine
 def ready(sock, events):
-    yield sock, events
+    yield lambda coroutine: selector.register(sock, events, coroutine)
     selector.unregister(sock)
 
 
-# Runs a coroutine until it waits.
+@types.coroutine
+def pause():
+    yield paused.append
+
+
+# Runs a coroutine until it waits: what it yields says for what.
 def resume(coroutine):
     try:
-        sock, events = coroutine.send(None)
+        wait = coroutine.send(None)
     except StopIteration:
         return
-    selector.register(sock, events, coroutine)
+    wait(coroutine)
 
 
 async def serve(client):
@@ -45,13 +51,25 @@ async def serve(client):
 async def accept_clients(server):
     while True:
         await ready(server, selectors.EVENT_READ)
-        client, _ = server.accept()
+        try:
+            client, _ = server.accept()
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                await pause()
+            continue
         client.setblocking(False)
         resume(serve(client))
 
 
-end_on_signals()
-resume(accept_clients(create_server(port_argument(), blocking=False)))
-while True:
-    for key, events in selector.select():
-        resume(key.data)
+def serve_clients(arguments):
+    program.end_on_signals()
+    resume(accept_clients(create_server(arguments.port(PORT), blocking=False)))
+    while True:
+        resting = paused.pop() if paused else None
+        for key, events in selector.select(1 if resting else None):
+            resume(key.data)
+        if resting:
+            resume(resting)
+
+
+program.run("[PORT]", serve_clients)

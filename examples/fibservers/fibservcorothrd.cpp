@@ -8,6 +8,7 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "examples/fibservers/fib.hpp"
 #include "selectors/selectors.hpp"
@@ -56,6 +57,14 @@ struct Ready {
   void await_resume() const { selector.unregister(fd); }
 };
 
+std::coroutine_handle<> paused;  // who waits for a second, because no descriptor is left for a client
+
+struct Pause {
+  bool await_ready() const { return false; }
+  void await_suspend(std::coroutine_handle<> waiting) const { paused = waiting; }
+  void await_resume() const {}
+};
+
 struct Answered {
   const std::string& line;
   std::string* out;
@@ -102,8 +111,12 @@ Task serve(int client) {
 Task accept_clients(int server) {
   for (;;) {
     co_await Ready{server, selectors::EVENT_READ};
-    const int client = accept(server, SOCK_NONBLOCK);
-    if (client >= 0) serve(client);
+    const int client = accept_now(server);
+    if (client >= 0) {
+      serve(client);
+    } else if (program::out_of_descriptors(errno)) {
+      co_await Pause{};
+    }
   }
 }
 
@@ -111,12 +124,19 @@ void work() {
   for (;;) jobs.get()();
 }
 
-int main(int argc, char** argv) {
-  end_on_signals();
+void serve_clients(const program::Arguments& arguments) {
+  program::end_on_signals();
+  const int server = create_server(arguments.port(PORT), SOCK_NONBLOCK);
   asyncio::check_call(::pipe(pipe_ends), "pipe");
   for (int i = 0; i < 4; ++i) std::thread(work).detach();
   resume_answered();
-  accept_clients(create_server(port_argument(argc, argv), SOCK_NONBLOCK));
-  for (;;)
-    for (const auto& event : selector.select()) std::coroutine_handle<>::from_address(event.key.data).resume();
+  accept_clients(server);
+  for (;;) {
+    const std::coroutine_handle<> resting = std::exchange(paused, nullptr);
+    for (const auto& event : selector.select(resting ? std::optional(1.0) : std::nullopt))
+      std::coroutine_handle<>::from_address(event.key.data).resume();
+    if (resting) resting.resume();
+  }
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve_clients); }

@@ -7,9 +7,10 @@ import selectors
 import types
 from concurrent.futures import ThreadPoolExecutor
 
-from fib import Lines, answer, create_server, end_on_signals, port_argument
+from fib import PORT, Lines, answer, create_server, program
 
 selector = selectors.DefaultSelector()
+paused = []  # who waits for a second, because no descriptor is left for a client
 pool = ThreadPoolExecutor(4)
 answered = collections.deque()
 read_end, write_end = os.pipe()
@@ -19,6 +20,11 @@ read_end, write_end = os.pipe()
 def ready(sock, events):
     yield lambda coroutine: selector.register(sock, events, coroutine)
     selector.unregister(sock)
+
+
+@types.coroutine
+def pause():
+    yield paused.append
 
 
 @types.coroutine
@@ -75,14 +81,26 @@ async def serve(client):
 async def accept_clients(server):
     while True:
         await ready(server, selectors.EVENT_READ)
-        client, _ = server.accept()
+        try:
+            client, _ = server.accept()
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                await pause()
+            continue
         client.setblocking(False)
         resume(serve(client))
 
 
-end_on_signals()
-resume(resume_answered())
-resume(accept_clients(create_server(port_argument(), blocking=False)))
-while True:
-    for key, events in selector.select():
-        resume(key.data)
+def serve_clients(arguments):
+    program.end_on_signals()
+    resume(resume_answered())
+    resume(accept_clients(create_server(arguments.port(PORT), blocking=False)))
+    while True:
+        resting = paused.pop() if paused else None
+        for key, events in selector.select(1 if resting else None):
+            resume(key.data)
+        if resting:
+            resume(resting)
+
+
+program.run("[PORT]", serve_clients)

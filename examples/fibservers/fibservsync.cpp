@@ -1,4 +1,4 @@
-// One client after the other. Look at the last line: who comes second is served when the first has left.
+// One client after the other. Look at serve_clients: who comes second is served when the first has left.
 #include "examples/fibservers/fib.hpp"
 
 void serve(int client) {
@@ -11,8 +11,10 @@ void serve(int client) {
   ::close(client);
 }
 
-int main(int argc, char** argv) {
-  end_on_signals();
-  const int server = create_server(port_argument(argc, argv), 0);
-  for (;;) serve(accept(server, 0));
+void serve_clients(const program::Arguments& arguments) {
+  program::end_on_signals();
+  const int server = create_server(arguments.port(PORT), 0);
+  for (;;) serve(accept(server));
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve_clients); }

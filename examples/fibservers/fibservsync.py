@@ -1,5 +1,5 @@
-# One client after the other. Look at the last line: who comes second is served when the first has left.
-from fib import Lines, answer, create_server, end_on_signals, port_argument
+# One client after the other. Look at serve_clients: who comes second is served when the first has left.
+from fib import PORT, Lines, accept, answer, create_server, program
 
 
 def serve(client):
@@ -14,7 +14,11 @@ def serve(client):
     client.close()
 
 
-end_on_signals()
-server = create_server(port_argument(), blocking=True)
-while True:
-    serve(server.accept()[0])
+def serve_clients(arguments):
+    program.end_on_signals()
+    server = create_server(arguments.port(PORT), blocking=True)
+    while True:
+        serve(accept(server))
+
+
+program.run("[PORT]", serve_clients)

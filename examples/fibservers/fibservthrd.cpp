@@ -1,4 +1,4 @@
-// A thread for each client. Look at the last line: it is the only one that differs from fibservsync.
+// A thread for each client. Look at serve_clients: its last line is the only one that differs from fibservsync.
 #include <thread>
 
 #include "examples/fibservers/fib.hpp"
@@ -13,8 +13,10 @@ void serve(int client) {
   ::close(client);
 }
 
-int main(int argc, char** argv) {
-  end_on_signals();
-  const int server = create_server(port_argument(argc, argv), 0);
-  for (;;) std::thread(serve, accept(server, 0)).detach();
+void serve_clients(const program::Arguments& arguments) {
+  program::end_on_signals();
+  const int server = create_server(arguments.port(PORT), 0);
+  for (;;) std::thread(serve, accept(server)).detach();
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve_clients); }

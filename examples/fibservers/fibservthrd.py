@@ -1,7 +1,7 @@
-# A thread for each client. Look at the last line: it is the only one that differs from fibservsync.
+# A thread for each client. Look at serve_clients: its last line is the only one that differs from fibservsync.
 import threading
 
-from fib import Lines, answer, create_server, end_on_signals, port_argument
+from fib import PORT, Lines, accept, answer, create_server, program
 
 
 def serve(client):
@@ -16,7 +16,11 @@ def serve(client):
     client.close()
 
 
-end_on_signals()
-server = create_server(port_argument(), blocking=True)
-while True:
-    threading.Thread(target=serve, args=server.accept()[:1], daemon=True).start()
+def serve_clients(arguments):
+    program.end_on_signals()
+    server = create_server(arguments.port(PORT), blocking=True)
+    while True:
+        threading.Thread(target=serve, args=(accept(server),), daemon=True).start()
+
+
+program.run("[PORT]", serve_clients)

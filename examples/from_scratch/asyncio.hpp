@@ -144,7 +144,7 @@ class EventLoop {
       : selector_(std::move(selector)) {}
   ~EventLoop() { close(); }
 
-  double time() const {
+  virtual double time() const {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
 

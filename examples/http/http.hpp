@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cctype>
-#include <csignal>
 #include <iostream>
 #include <optional>
 #include <stdexcept>
@@ -12,11 +11,12 @@
 #include <string_view>
 
 #include "asyncio.hpp"
+#include "examples/program.hpp"
 
 namespace http {
 
 inline constexpr std::size_t MAX_HEAD = 8 * 1024, MAX_BODY = 1024 * 1024;
-inline constexpr double MAX_SILENCE = 15;  // seconds
+inline constexpr int PORT = 8000;
 
 struct Request {
   std::string method, target;
@@ -110,14 +110,19 @@ class Requests {
   std::size_t body_ = 0;  // what is still to come of the last request's body
 };
 
-inline std::string response(std::string status, std::string_view type, std::string_view body, bool keep_alive) {
+/// The answer to a request; HEAD asks for the head of one only. What is no request, nullopt, is answered in full.
+inline std::string response(const std::optional<Request>& request, std::string status, std::string_view type,
+                            std::string_view body) {
+  const bool keep_alive = request && request->keep_alive, head_only = request && request->method == "HEAD";
   return "HTTP/1.1 " + status + "\r\nContent-Type: " + std::string(type) +
          "\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\nConnection: " + (keep_alive ? "keep-alive" : "close") + "\r\n\r\n" + std::string(body);
+         "\r\nConnection: " + (keep_alive ? "keep-alive" : "close") + "\r\n\r\n" + (head_only ? "" : std::string(body));
 }
 
-inline std::string response(const Error& error) {
-  return response(error.what(), "text/plain", std::string(error.what()) + "\n", false);
+/// Ends the connection.
+inline std::string response(std::optional<Request>& request, const Error& error) {
+  if (request) request->keep_alive = false;
+  return response(request, error.what(), "text/plain", std::string(error.what()) + "\n");
 }
 
 // The second half: the same conversation for all servers that stand on the loop. `respond` is what they differ in: a
@@ -126,11 +131,29 @@ inline std::string response(const Error& error) {
 struct Options {
   const char* type = "text/plain";
   bool reuse_port = false;
+  double patience = 15;  // seconds that a client may take to ask, and to take in the answer
 };
 
-/// Who closes while the client still talks resets the connection, and the answer may be lost: let the client finish.
+/// The next request; nullopt: the client has left.
+inline asyncio::Coroutine<std::optional<Request>> read_request(Requests& requests, asyncio::StreamReader reader) {
+  std::optional<Request> request;
+  while (!(request = requests.next())) {
+    const std::string data = co_await reader.read(65536);
+    if (data.empty()) break;
+    requests.feed(data);
+  }
+  co_return request;
+}
+
+/// Who closes while the client still talks resets the connection, and the answer may be lost: let the client finish, for
+/// a second.
 inline asyncio::Coroutine<> hear_out(asyncio::StreamReader reader) {
-  for (std::string data = "?"; !data.empty();) data = co_await reader.read(65536);
+  try {
+    co_await asyncio::async_with(asyncio::timeout(1), [&]() -> asyncio::Coroutine<> {
+      for (std::string data = "?"; !data.empty();) data = co_await reader.read(65536);
+    });
+  } catch (const asyncio::TimeoutError&) {  // he has had his time
+  }
 }
 
 template <class Respond> asyncio::Coroutine<> serve_client(Respond respond, asyncio::StreamReader reader,
@@ -140,41 +163,47 @@ template <class Respond> asyncio::Coroutine<> serve_client(Respond respond, asyn
     for (bool keep_alive = true; keep_alive;) {
       std::optional<Request> request;
       try {
-        while (!(request = requests.next())) {
-          const std::string data = co_await asyncio::wait_for(reader.read(65536), MAX_SILENCE);
-          if (data.empty()) co_return;  // the client has left
-          requests.feed(data);
-        }
-        keep_alive = request->keep_alive;
+        request = co_await asyncio::wait_for(read_request(requests, reader), options.patience);
+        if (!request) break;  // the client has left
         asyncio::Coroutine<std::string> answer = respond(*request);
         const std::string body = co_await answer;
-        writer.write(response("200 OK", options.type, body, keep_alive));
+        writer.write(response(request, "200 OK", options.type, body));
       } catch (const Error& error) {
-        writer.write(response(error));
-        keep_alive = false;
+        writer.write(response(request, error));
       }
-      co_await writer.drain();
+      keep_alive = request && request->keep_alive;
+      co_await asyncio::wait_for(writer.drain(), options.patience);
     }
     writer.write_eof();
-    co_await asyncio::wait_for(hear_out(reader), 1);
-  } catch (const asyncio::OSError&) {       // the client broke the connection
-  } catch (const asyncio::TimeoutError&) {  // or says nothing
+    co_await hear_out(reader);
+    writer.close();
+    co_await asyncio::wait_for(writer.wait_closed(), options.patience);  // all is sent
+  } catch (const asyncio::TimeoutError&) {
+    writer.transport()->abort();
+  } catch (const asyncio::OSError&) {  // the client broke the connection
   }
-  writer.close();
 }
 
 /// Serves until Ctrl-C.
 template <class Respond> asyncio::Coroutine<> serve(Respond respond, int port, Options options = {}) {
   asyncio::Event stop;
-  for (int signum : {SIGINT, SIGTERM}) asyncio::get_running_loop().add_signal_handler(signum, [&] { stop.set(); });
   const auto client_connected = [=](asyncio::StreamReader reader, asyncio::StreamWriter writer) {
     return serve_client(respond, reader, writer, options);
   };
   const asyncio::StreamServerOptions server_options{.reuse_port = options.reuse_port};
   const asyncio::Server server = co_await asyncio::start_server(client_connected, "127.0.0.1", port, server_options);
+  program::stop_on_signals(asyncio::get_running_loop(), [&] { stop.set(); });
+  program::report_once(asyncio::get_running_loop());
   std::cout << "serving http://" << server.sockets()[0].str() << "/ (process " << ::getpid() << ")" << std::endl;
   co_await stop.wait();
   server.close();
+}
+
+/// The main() of a server that differs in nothing but `respond`.
+template <class Respond> int serve_until_signal(int argc, char** argv, Respond respond) {
+  return program::run(argc, argv, "[PORT [PATIENCE]]", [&](const program::Arguments& arguments) {
+    asyncio::run(serve(respond, arguments.port(PORT), {.patience = 1.0 * arguments.number(1, 15, 1, 3600)}));
+  });
 }
 
 }  // namespace http

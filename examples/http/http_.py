@@ -4,11 +4,14 @@
 import asyncio
 import os
 import re
-import signal
+import sys
 from dataclasses import dataclass
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import program
+
+PORT = 8000
 MAX_HEAD, MAX_BODY = 8 * 1024, 1024 * 1024
-MAX_SILENCE = 15  # seconds
 
 
 @dataclass
@@ -86,65 +89,95 @@ class Requests:
         return request
 
 
-def response(status, type, body, keep_alive):
-    connection = "keep-alive" if keep_alive else "close"
+def response(request, status, type, body):
+    """The answer to a request; HEAD asks for the head of one only. What is no request, None, is answered in full."""
+    connection = "keep-alive" if request and request.keep_alive else "close"
     head = f"HTTP/1.1 {status}\r\nContent-Type: {type}\r\nContent-Length: {len(body)}\r\n"
-    return f"{head}Connection: {connection}\r\n\r\n{body}".encode()
+    return f"{head}Connection: {connection}\r\n\r\n{'' if request and request.method == 'HEAD' else body}".encode()
 
 
-def error_response(error):
-    return response(str(error), "text/plain", f"{error}\n", False)
+def error_response(request, error):
+    """Ends the connection."""
+    if request:
+        request.keep_alive = False
+    return response(request, str(error), "text/plain", f"{error}\n")
 
 
 # The second half: the same conversation for all servers that stand on the loop. `respond` is what they differ in: a
 # coroutine that makes the body of the answer.
 
 
+async def read_request(requests, reader):
+    """The next request; None: the client has left."""
+    while not (request := requests.next()):
+        data = await reader.read(65536)
+        if not data:
+            return None
+        requests.feed(data)
+    return request
+
+
 async def hear_out(reader):
-    """Who closes while the client still talks resets the connection, and the answer may be lost."""
-    while await reader.read(65536):
-        continue
+    """Who closes while the client still talks resets the connection, and the answer may be lost: let the client finish,
+    for a second."""
+    try:
+        async with asyncio.timeout(1):
+            while await reader.read(65536):
+                continue
+    except TimeoutError:
+        pass  # he has had his time
 
 
-async def serve_client(respond, reader, writer, type):
+async def serve_client(respond, reader, writer, type, patience):
     try:
         requests = Requests()
         keep_alive = True
         while keep_alive:
+            request = None
             try:
-                while not (request := requests.next()):
-                    data = await asyncio.wait_for(reader.read(65536), MAX_SILENCE)
-                    if not data:
-                        return  # the client has left
-                    requests.feed(data)
-                keep_alive = request.keep_alive
+                request = await asyncio.wait_for(read_request(requests, reader), patience)
+                if not request:
+                    break  # the client has left
                 body = await respond(request)
-                writer.write(response("200 OK", type, body, keep_alive))
+                writer.write(response(request, "200 OK", type, body))
             except Error as error:
-                writer.write(error_response(error))
-                keep_alive = False
-            await writer.drain()
+                writer.write(error_response(request, error))
+            keep_alive = request and request.keep_alive
+            await asyncio.wait_for(writer.drain(), patience)
         writer.write_eof()
-        await asyncio.wait_for(hear_out(reader), 1)
-    except (OSError, asyncio.TimeoutError):
-        pass  # the client broke the connection, or says nothing
+        await hear_out(reader)
+        writer.close()
+        await asyncio.wait_for(writer.wait_closed(), patience)  # all is sent
+    except asyncio.TimeoutError:
+        writer.transport.abort()
+    except OSError:
+        pass  # the client broke the connection
     except asyncio.CancelledError:
         pass  # the server ends
     finally:
         writer.close()
 
 
-async def serve(respond, port, type="text/plain", reuse_port=False):
-    """Serves until Ctrl-C."""
+async def serve(respond, port, type="text/plain", reuse_port=False, patience=15):
+    """Serves until Ctrl-C. `patience`: seconds that a client may take to ask, and to take in the answer."""
     stop = asyncio.Event()
-    for signum in signal.SIGINT, signal.SIGTERM:
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
 
     async def client_connected(reader, writer):
-        await serve_client(respond, reader, writer, type)
+        await serve_client(respond, reader, writer, type, patience)
 
     server = await asyncio.start_server(client_connected, "127.0.0.1", port, reuse_port=reuse_port)
+    program.stop_on_signals(asyncio.get_running_loop(), stop.set)
+    program.report_once(asyncio.get_running_loop())
     host, port = server.sockets[0].getsockname()
     print(f"serving http://{host}:{port}/ (process {os.getpid()})", flush=True)
     await stop.wait()
     server.close()
+
+
+def serve_until_signal(respond):
+    """The program of a server that differs in nothing but `respond`."""
+
+    def body(arguments):
+        asyncio.run(serve(respond, arguments.port(PORT), patience=arguments.number(1, 15, 1, 3600)))
+
+    program.run("[PORT [PATIENCE]]", body)

@@ -1,14 +1,15 @@
 # A service: a small JSON document at GET /. One loop uses one core; more cores take more processes, a loop in each.
 # Look at reuse_port: every process listens on the same port with a socket of its own, and the kernel deals the clients
-# out. `json_server.py 8000 4` runs four; ask `curl localhost:8000` a few times, and see which process answers.
+# out. `json_server.py 8000 4` runs four; ask `curl localhost:8000` a few times, and see which process answers. To a
+# second json_server on that port it would deal some, too: that takes the word `share`.
 import asyncio
 import json
 import os
 import signal
 import socket
-import sys
 
 import http_
+from http_ import program
 
 requests = 0
 
@@ -21,18 +22,26 @@ async def respond(request):
     return json.dumps({"message": "hello", "process": os.getpid(), "requests": requests}) + "\n"
 
 
-# Holds the port for all processes, and does not listen itself.
-def reserve(port):
+def bind_socket(port, option):
     sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.setsockopt(socket.SOL_SOCKET, option, 1)
     sock.bind(("127.0.0.1", port))
     return sock
 
 
-def main(argv):
-    reserved = reserve(int(argv[1]) if len(argv) > 1 else 8000)
+# Without SO_REUSEPORT a port has one listener.
+def check_that_nobody_listens(port):
+    with bind_socket(port, socket.SO_REUSEADDR) as probe:
+        probe.listen(1)
+
+
+def serve(arguments):
+    processes = arguments.number(1, os.cpu_count(), 1, 1000)
+    if not arguments.given(2):
+        check_that_nobody_listens(arguments.port(http_.PORT))
+    # Holds the port for all processes, and does not listen itself.
+    reserved = bind_socket(arguments.port(http_.PORT), socket.SO_REUSEPORT)
     port = reserved.getsockname()[1]
-    processes = int(argv[2]) if len(argv) > 2 else os.cpu_count()
 
     ends = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # kept for sigwait(), however early they come
@@ -44,7 +53,8 @@ def main(argv):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
             asyncio.run(http_.serve(respond, port, type="application/json", reuse_port=True))
             return
-    signal.sigwait(ends)
+    program.say_signal(signal.sigwait(ends))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)  # a second one ends this process at once
     for child in children:
         os.kill(child, signal.SIGTERM)
     for child in children:
@@ -52,4 +62,4 @@ def main(argv):
     reserved.close()
 
 
-main(sys.argv)
+program.run("[PORT [PROCESSES [share]]]", serve)

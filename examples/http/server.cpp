@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <csignal>
 #include <iostream>
 #include <string>
 #include <thread>
@@ -15,6 +14,7 @@
 #include "examples/http/http.hpp"
 
 using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
 
 std::string respond(http::Request request) {
   if (request.target != "/quick") std::this_thread::sleep_for(100ms);  // the work
@@ -22,21 +22,26 @@ std::string respond(http::Request request) {
 }
 
 std::string answer(http::Requests& requests) {
+  std::optional<http::Request> request;
   try {
-    const std::optional<http::Request> request = requests.next();
-    return request ? http::response("200 OK", "text/plain", respond(*request), false) : "";
+    request = requests.next();
+    if (!request) return "";
+    request->keep_alive = false;
+    return http::response(request, "200 OK", "text/plain", respond(*request));
   } catch (const http::Error& error) {
-    return http::response(error);
+    return http::response(request, error);
   }
 }
 
 void serve_client(int client) {
-  const timeval patience{.tv_sec = 1, .tv_usec = 0};  // with who says nothing
+  const timeval patience{.tv_sec = 1, .tv_usec = 0};  // with who says nothing, or takes nothing in
   ::setsockopt(client, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  ::setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  const Clock::time_point end = Clock::now() + 2s;  // and with who says a little now and then
   http::Requests requests;
   std::string text;
   char data[65536];
-  while (text.empty()) {
+  while (text.empty() && Clock::now() < end) {
     const auto n = ::recv(client, data, sizeof data, 0);
     if (n <= 0) return;
     requests.feed(std::string_view(data, n));
@@ -44,7 +49,7 @@ void serve_client(int client) {
   }
   ::send(client, text.data(), text.size(), MSG_NOSIGNAL);
   ::shutdown(client, SHUT_WR);
-  for (int i = 0; i < 100 && ::recv(client, data, sizeof data, 0) > 0; ++i) continue;  // as http::hear_out
+  while (Clock::now() < end && ::recv(client, data, sizeof data, 0) > 0) continue;  // as http::hear_out
 }
 
 int create_server(int port) {
@@ -57,15 +62,20 @@ int create_server(int port) {
   return fd;
 }
 
-int main(int argc, char** argv) {
-  for (int signum : {SIGINT, SIGTERM}) std::signal(signum, [](int) { ::_exit(0); });
-  const int server = create_server(argc > 1 ? std::stoi(argv[1]) : 8000);
+void serve(const program::Arguments& arguments) {
+  program::end_on_signals();
+  const int server = create_server(arguments.port(http::PORT));
   std::cout << "serving http://" << asyncio::getsockname(server).str() << "/ (process " << ::getpid() << ")"
             << std::endl;
   for (;;) {
     const int client = ::accept(server, nullptr, nullptr);
-    if (client < 0) continue;
-    serve_client(client);
-    ::close(client);
+    if (client >= 0) {
+      serve_client(client);
+      ::close(client);
+    } else if (program::out_of_descriptors(errno)) {
+      ::sleep(1);
+    }
   }
 }
+
+int main(int argc, char** argv) { return program::run(argc, argv, "[PORT]", serve); }

@@ -2,12 +2,11 @@
 # Look at the two waits in it, recv() and work(): whoever stands in line waits for both. `ab -c 2 -n 10` takes 1 s.
 # It closes after each answer, for it cannot wait for a client's next request while others stand in line.
 import os
-import signal
 import socket
-import sys
 import time
 
 import http_
+from http_ import program
 
 
 def respond(request):
@@ -17,18 +16,23 @@ def respond(request):
 
 
 def answer(requests):
+    request = None
     try:
         request = requests.next()
-        return http_.response("200 OK", "text/plain", respond(request), False) if request else b""
+        if not request:
+            return b""
+        request.keep_alive = False
+        return http_.response(request, "200 OK", "text/plain", respond(request))
     except http_.Error as error:
-        return http_.error_response(error)
+        return http_.error_response(request, error)
 
 
 def serve_client(client):
-    client.settimeout(1)  # with who says nothing
+    client.settimeout(1)  # with who says nothing, or takes nothing in
+    end = time.monotonic() + 2  # and with who says a little now and then
     requests = http_.Requests()
     text = b""
-    while not text:
+    while not text and time.monotonic() < end:
         data = client.recv(65536)
         if not data:
             return
@@ -36,19 +40,22 @@ def serve_client(client):
         text = answer(requests)
     client.sendall(text)
     client.shutdown(socket.SHUT_WR)
-    for _ in range(100):  # as http_.hear_out
-        if not client.recv(65536):
-            break
+    while time.monotonic() < end and client.recv(65536):  # as http_.hear_out
+        continue
 
 
-def main(argv):
-    for signum in signal.SIGINT, signal.SIGTERM:
-        signal.signal(signum, lambda *_: sys.exit())
-    server = socket.create_server(("127.0.0.1", int(argv[1]) if len(argv) > 1 else 8000), backlog=100)
+def serve(arguments):
+    program.end_on_signals()
+    server = socket.create_server(("127.0.0.1", arguments.port(http_.PORT)), backlog=100)
     host, port = server.getsockname()
     print(f"serving http://{host}:{port}/ (process {os.getpid()})", flush=True)
     while True:
-        client, _ = server.accept()
+        try:
+            client, _ = server.accept()
+        except OSError as error:
+            if program.out_of_descriptors(error):
+                time.sleep(1)
+            continue
         with client:
             try:
                 serve_client(client)
@@ -56,4 +63,4 @@ def main(argv):
                 pass
 
 
-main(sys.argv)
+program.run("[PORT]", serve)

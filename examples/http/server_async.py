@@ -1,7 +1,5 @@
 # The loop of asyncio, and no better than the first: respond() is a coroutine, but what it calls blocks the thread.
 # Look at time.sleep(): there is no await in that line, so nobody else runs meanwhile. `ab -c 2 -n 10` takes 1 s.
-import asyncio
-import sys
 import time
 
 import http_
@@ -13,4 +11,4 @@ async def respond(request):
     return "hello\n"
 
 
-asyncio.run(http_.serve(respond, int(sys.argv[1]) if len(sys.argv) > 1 else 8000))
+http_.serve_until_signal(respond)

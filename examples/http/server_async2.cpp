@@ -9,4 +9,4 @@ asyncio::Coroutine<std::string> respond(http::Request request) {
   co_return "hello\n";
 }
 
-int main(int argc, char** argv) { asyncio::run(http::serve(respond, argc > 1 ? std::stoi(argv[1]) : 8000)); }
+int main(int argc, char** argv) { return http::serve_until_signal(argc, argv, respond); }

@@ -1,7 +1,6 @@
 # The same with a wait that does not block: while one client waits, the others are served.
 # Look at await: it is the only difference from server_async. `ab -c 2 -n 10` takes half a second, `-c 10` 0.1 s.
 import asyncio
-import sys
 
 import http_
 
@@ -12,4 +11,4 @@ async def respond(request):
     return "hello\n"
 
 
-asyncio.run(http_.serve(respond, int(sys.argv[1]) if len(sys.argv) > 1 else 8000))
+http_.serve_until_signal(respond)

@@ -19,4 +19,4 @@ asyncio::Coroutine<std::string> respond(http::Request request) {
   co_return co_await asyncio::get_running_loop().run_in_executor(nullptr, work);
 }
 
-int main(int argc, char** argv) { asyncio::run(http::serve(respond, argc > 1 ? std::stoi(argv[1]) : 8000)); }
+int main(int argc, char** argv) { return http::serve_until_signal(argc, argv, respond); }

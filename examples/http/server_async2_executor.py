@@ -2,7 +2,6 @@
 # Look at run_in_executor: the blocking call is that of server_async, and /quick is answered meanwhile all the same.
 # The pool has so many threads and no more: `ab -c 50` shows how many requests are worked on at once.
 import asyncio
-import sys
 import time
 
 import http_
@@ -19,4 +18,4 @@ async def respond(request):
     return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
-asyncio.run(http_.serve(respond, int(sys.argv[1]) if len(sys.argv) > 1 else 8000))
+http_.serve_until_signal(respond)

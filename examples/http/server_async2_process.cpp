@@ -21,5 +21,5 @@ asyncio::Coroutine<std::string> respond(asyncio::ProcessPoolExecutor& pool, http
 int main(int argc, char** argv) {
   asyncio::ProcessPoolExecutor pool;
   const auto respond_with_pool = [&pool](http::Request request) { return respond(pool, request); };
-  asyncio::run(http::serve(respond_with_pool, argc > 1 ? std::stoi(argv[1]) : 8000));
+  return http::serve_until_signal(argc, argv, respond_with_pool);
 }

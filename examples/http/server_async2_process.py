@@ -3,7 +3,6 @@
 # only processes have a lock each. What goes to a process and comes back is pickled.
 import asyncio
 import signal
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -24,15 +23,15 @@ async def respond(pool, request):
     return await asyncio.get_running_loop().run_in_executor(pool, busy)
 
 
-def main(argv):
+def main():
     # Ctrl-C goes to all processes: the workers leave it to their parent.
     with ProcessPoolExecutor(initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
 
         async def respond_with_pool(request):
             return await respond(pool, request)
 
-        asyncio.run(http_.serve(respond_with_pool, int(argv[1]) if len(argv) > 1 else 8000))
+        http_.serve_until_signal(respond_with_pool)
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    main()

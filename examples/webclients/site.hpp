@@ -136,7 +136,7 @@ class Site {
     if (path == "/about/us") co_return page({"/about"});
     if (path.starts_with("/slow/")) {
       most_at_once_ = std::max(most_at_once_.load(), ++at_once_);
-      co_await asyncio::sleep(0.2);
+      co_await asyncio::sleep(0.5);
       --at_once_;
       co_return page({"/slow/" + std::to_string(std::min(std::stoi(path.substr(6)) + 1, 5))});
     }

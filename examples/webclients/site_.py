@@ -118,7 +118,7 @@ class Site:
         if path.startswith("/slow/"):
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
             self.at_once -= 1
             return page(f"/slow/{min(int(path[6:]) + 1, 5)}")
         if path == "/old":

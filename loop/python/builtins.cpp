@@ -18,15 +18,16 @@ std::string demangle(const char* name) {
 
 std::string describe(const std::exception_ptr& exception) {
   if (!exception) return "";
-  std::string what;
+  std::string what, type;
   try {
     std::rethrow_exception(exception);
   } catch (const std::exception& error) {
-    what = error.what();
+    what = error.what(), type = demangle(abi::__cxa_current_exception_type()->name());
   } catch (const BaseException& error) {
-    what = error.what();
-  } catch (...) {}
-  const std::string type = demangle(exception.__cxa_exception_type()->name());
+    what = error.what(), type = demangle(abi::__cxa_current_exception_type()->name());
+  } catch (...) {
+    type = demangle(abi::__cxa_current_exception_type()->name());
+  }
   return what.empty() ? type : type + ": " + what;
 }
 

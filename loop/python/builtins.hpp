@@ -7,6 +7,10 @@
 #error "asyncio.hpp needs C++20 coroutines: compile with g++ >= 12 or clang++ >= 16 and -std=c++20"
 #include "the error above is the only one: stop here"
 #endif
+#if !defined(__cpp_exceptions)
+#error "asyncio.hpp reports errors as exceptions: compile without -fno-exceptions"
+#include "the error above is the only one: stop here"
+#endif
 
 #include <chrono>
 #include <exception>

@@ -196,10 +196,8 @@ void ServerState::accept_connection(int fd) {
     if (would_block() || errno == ECONNABORTED) return;
     if (!out_of_resources(errno)) throw_os_error(errno, "accept");
     // The socket stays readable, so without a pause this would fail again in every iteration.
-    loop().call_exception_handler({"socket.accept() out of system resource",
-                                   std::make_exception_ptr(OSError(errno, std::generic_category(), "accept")),
-                                   {},
-                                   {}});
+    const auto error = std::make_exception_ptr(OSError(errno, std::generic_category(), "accept"));
+    loop().call_exception_handler({"socket.accept() out of system resource", error, {}, {}});
     loop().remove_reader(fd);
     loop().call_later(ACCEPT_RETRY_DELAY, [self = shared_from_this(), fd] {
       if (!self->closed_) self->listen_for(fd);

@@ -39,11 +39,8 @@ void StreamReaderState::feed_data(std::string_view data) {
 }
 
 // asyncio: streams.StreamReader._maybe_resume_transport
-void StreamReaderState::maybe_resume_transport() {
-  if (paused_ && size() <= limit_) resume_transport();
-}
-
-void StreamReaderState::resume_transport() {
+void StreamReaderState::maybe_resume_transport(std::size_t limit) {
+  if (!paused_ || size() > limit) return;
   paused_ = false;
   transport_->resume_reading();
 }
@@ -57,7 +54,7 @@ std::string StreamReaderState::take(std::size_t n) {
     start_ += taken.size();
     if (start_ > buffer_.size() / 2) buffer_.erase(0, std::exchange(start_, 0));  // each byte moves at most once
   }
-  maybe_resume_transport();
+  maybe_resume_transport(limit_);
   return taken;
 }
 
@@ -66,7 +63,7 @@ Coroutine<void> StreamReaderState::wait_for_data(const char* caller) {
   if (waiter_) {
     throw RuntimeError(std::string(caller) + "() called while another coroutine is already waiting for incoming data");
   }
-  if (paused_) resume_transport();
+  maybe_resume_transport(size());  // what is there is not enough
   waiter_ = Future<void>(loop_);
   const Finally forget([this] { waiter_.reset(); });
   co_await Future<void>(*waiter_);
@@ -220,9 +217,7 @@ Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->pr
 Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port, StreamOptions options) {
   const StreamReader reader(options.limit, get_running_loop());
   const auto protocol = std::make_shared<StreamReaderProtocol>(reader);
-  ConnectionOptions connection;
-  connection.local_addr = options.local_addr;
-  connection.sock = options.sock;
+  const ConnectionOptions connection{options.local_addr, options.sock};
   const auto connected =
       co_await get_running_loop().create_connection([&] { return protocol; }, std::move(host), port, connection);
   co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));

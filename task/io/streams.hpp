@@ -40,8 +40,7 @@ class StreamReaderState : public Counted {
   std::size_t size() const noexcept { return buffer_.size() - start_; }
   std::string_view data() const noexcept { return std::string_view(buffer_).substr(start_); }
   std::string take(std::size_t n);
-  void maybe_resume_transport();
-  void resume_transport();
+  void maybe_resume_transport(std::size_t limit);
   void wakeup_waiter();
   Coroutine<void> wait_for_data(const char* caller);
   std::optional<std::size_t> find_end(const std::vector<std::string>& separators, std::size_t& offset) const;
@@ -170,6 +169,13 @@ class StreamWriter {
   std::optional<SocketAddress> get_extra_info(std::string_view name) const { return transport()->get_extra_info(name); }
   /// asyncio: streams.StreamWriter.transport
   const std::shared_ptr<Transport>& transport() const noexcept { return state_->transport; }
+  /// From now on the stream goes through another transport, such as one that encrypts, which lies over the old one and
+  /// passes on what it receives to the old one's protocol; so wait_closed() still ends when the connection does.
+  /// asyncio: streams.StreamWriter.start_tls, without the TLS
+  void replace_transport(std::shared_ptr<Transport> transport) const {
+    if (state_->reader) state_->reader->set_transport(transport);
+    state_->transport = std::move(transport);
+  }
 
  private:
   struct State : Counted {

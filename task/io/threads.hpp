@@ -78,6 +78,10 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
     inbox_ = loop.inbox();
     completion_ = completion.detach();
   }
+  /// The loop has taken the handle, and with it the reference: whoever keeps the handle now, close() must not end it.
+  void delivered() noexcept {
+    if (completion_) completion_->unlink();
+  }
 
   /// asyncio: futures._copy_future_state
   void copy_to(const Future<R>& future) {
@@ -109,7 +113,7 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
   std::optional<Stored<R>> result_;
   std::exception_ptr exception_;
   std::shared_ptr<Inbox> inbox_;
-  HandleState* completion_ = nullptr;  // a reference that belongs to the loop; finish() returns it
+  PendingHandle* completion_ = nullptr;  // a reference that belongs to the loop; finish() returns it
 };
 
 /// The handle that is queued when a call in a thread has returned. It is in the loop's list until finish() or close().
@@ -129,7 +133,8 @@ template <class F, class... Args> auto AbstractEventLoop::run_in_executor(Execut
   if (!executor) executor = &world.default_executor();
   const Future<R> future(self());
   const auto item = std::make_shared<Item>(std::forward<F>(f), std::forward<Args>(args)...);
-  item->announce(self(), make_handle<Completion>([item, future] { item->copy_to(future); }));
+  const std::shared_ptr<Item> delivery(item.get(), [item](Item* delivered) { delivered->delivered(); });
+  item->announce(self(), make_handle<Completion>([delivery, future] { delivery->copy_to(future); }));
   try {
     executor->submit(item);
   } catch (...) {

@@ -263,11 +263,11 @@ std::string Interpreter::run_sync(const Op& op, Activation& act) {
 
 void Interpreter::leave(const Op& op, Activation& act) {
   if (op.name == "return") {
-    act.returned = std::stoi(op.words.at(0));
+    act.returned = std::stoi(op.words[0]);
     return;
   }
   log(act.label, op.line, "raises");
-  raise(op.words.at(0), op.words.size() > 1 ? op.words[1] : "");
+  raise(op.words[0], op.words.size() > 1 ? op.words[1] : "");
 }
 
 // What a function of the program does.

@@ -60,7 +60,8 @@ class Parser {
     for (std::string line; std::getline(stream, line);) {
       ++number;
       const std::size_t indent = line.find_first_not_of(' ');
-      if (indent != std::string::npos && line[indent] != '#') lines_.push_back({number, indent, split(line)});
+      Words words = split(line);
+      if (!words.empty() && words[0][0] != '#') lines_.push_back({number, indent, std::move(words)});
     }
   }
   Program program() {

@@ -4,11 +4,20 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace differential {
 
-using Words = std::vector<std::string>;
+/// The words of a line. std::invalid_argument where one is asked for that is not there.
+struct Words : std::vector<std::string> {
+  using std::vector<std::string>::vector;
+  std::string& operator[](std::size_t i) { return const_cast<std::string&>(std::as_const(*this)[i]); }
+  const std::string& operator[](std::size_t i) const {
+    if (i >= size()) throw std::invalid_argument("a word is missing");
+    return data()[i];
+  }
+};
 
 /// One line, with the block below it.
 struct Op {

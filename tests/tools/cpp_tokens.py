@@ -20,6 +20,7 @@ class Token(NamedTuple):
     kind: str
     text: str
     line: int
+    offset: int = 0  # of its first character in the text
 
 
 def tokens(text):
@@ -31,7 +32,8 @@ def tokens(text):
         if match.group().isspace():
             kind = "space"
         if kind != "space":
-            result.append(Token(kind, match.group().strip(), line))
+            stripped = match.group().strip()
+            result.append(Token(kind, stripped, line, position + match.group().index(stripped)))
         line += match.group().count("\n")
         position = match.end()
     return result
@@ -183,3 +185,57 @@ def is_initializer(head, kind):
         return False
     after = texts[texts.index(")"):] if ")" in texts else []
     return ":" in after and head[-1].kind == "word" and head[-1].text not in {"noexcept", "const", "override", "try"}
+
+
+class Declaration(NamedTuple):
+    """What a `;` or a `{` ends."""
+    comment: str  # above it
+    kind: str  # "function", "variable", "class" …
+    name: str  # qualified; of what stands in a function: the function's
+    head: list  # its tokens up to there
+    brace: int  # the index of its `{`; -1: none
+    in_function: bool
+
+
+def declarations(code):
+    """Every declaration of a file, given as tokens, in order."""
+    scopes = []  # (kind, name): what each open brace belongs to
+    comment, head = "", []
+
+    def qualified(name):
+        functions = [outer for kind, outer in scopes if kind == "function"]
+        if functions:
+            return functions[0]
+        return "::".join([outer for kind, outer in scopes if kind in {"class", "struct", "union"}] + [name])
+
+    i = 0
+    while i < len(code):
+        token = code[i]
+        i += 1
+        if token.kind == "directive":
+            comment = ""
+        elif token.kind == "comment":
+            if not head:
+                comment += " " + token.text.lstrip("/ ")
+        elif token.text == "}":
+            comment, head = "", []
+            scopes[-1:] = []
+        elif token.text == ":" and head and head[-1].text in {"public", "private", "protected"}:
+            head = []
+        elif token.text in {";", "{"}:
+            kind, name = declared(head) if head else ("", "")
+            if token.text == "{" and is_initializer(head, kind):
+                i = closing(code, i - 1) + 1
+                continue
+            if name:
+                in_function = any(outer == "function" for outer, _ in scopes)
+                yield Declaration(comment, kind, qualified(name), head, i - 1 if token.text == "{" else -1, in_function)
+            if token.text == "{":
+                scopes.append((kind, qualified(name) if kind == "function" else name))
+            comment, head = "", []
+        else:
+            head.append(token)
+            if token.text in {"(", "[", "[["} and token.kind == "symbol":
+                end = closing(code, i - 1)
+                head += code[i:end + 1]
+                i = end + 1

@@ -48,7 +48,8 @@ class Served:
     """A server on a port of its own, from its first line to its end by a signal."""
 
     def __init__(self, argv, signum=signal.SIGINT):
-        self.argv, self.signum = argv, signum
+        self.argv, self.signum, self.output = argv, signum, None
+        self.statuses = {0}
 
     def __enter__(self):
         pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -71,18 +72,29 @@ class Served:
         except ProcessLookupError:
             pass
 
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.send_signal(self.signum)
+    def end(self, signals=None):
+        """Sends it the signal, or several, and gives the seconds that it takes to end."""
+        start = time.monotonic()
+        for signum in signals or [self.signum]:
+            if self.process.poll() is None:
+                self.process.send_signal(signum)
+            time.sleep(0.1 if signals else 0)
         try:
-            output, errors = self.process.communicate(timeout=15)
+            self.output, self.errors = self.process.communicate(timeout=15)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"still running 15 s after {self.signum.name}")
         finally:
             self.watchdog.cancel()
-        expect(self.process.returncode == 0, f"exit status {self.process.returncode}: {errors}")
-        expect(not errors, f"said: {errors}")
+        return time.monotonic() - start
+
+    def __exit__(self, error, *_):
+        if self.output is None:
+            self.end()
+        if error:
+            return
+        expect(self.process.returncode in self.statuses, f"exit status {self.process.returncode}: {self.errors}")
+        expect(not self.errors, f"said: {self.errors}")
 
 
 def summary(what):

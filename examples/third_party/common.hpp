@@ -1,0 +1,58 @@
+// What the programs of this folder share: their arguments, names of errors that Python prints too, and operations/s.
+#pragma once
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <string>
+#include <typeinfo>
+
+#include "asyncio.hpp"
+
+namespace common {
+
+/// NAME [PORT] [MODE]: `bench` measures, `killed` asks until the server is gone; without a mode it shows what it can.
+struct Arguments {
+  Arguments(int argc, char** argv) : port(argc > 1 ? std::atoi(argv[1]) : 0), mode(argc > 2 ? argv[2] : "") {}
+  int port;
+  std::string mode;
+};
+
+/// The name of the error's class; for one of the system's also its number, "OSError 111". common.py has the same.
+inline std::string name_of(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const asyncio::OSError& error) {
+    return "OSError " + std::to_string(error.code().value());
+  } catch (const asyncio::ValueError&) {
+    return "ValueError";
+  } catch (const std::exception& error) {
+    const std::string name = asyncio::demangle(typeid(error).name());
+    return name.substr(name.rfind(':') + 1);
+  }
+}
+
+/// The name of the error with which it ends, or "none".
+template <class A> asyncio::Coroutine<std::string> error_of(A awaitable) {
+  std::exception_ptr error;
+  try {
+    co_await std::move(awaitable);
+  } catch (const std::exception&) {
+    error = std::current_exception();
+  }
+  co_return error ? name_of(error) : "none";
+}
+
+/// Measures from its construction to report().
+class Stopwatch {
+ public:
+  void report(const std::string& what, int operations) const {
+    const std::chrono::duration<double> passed = std::chrono::steady_clock::now() - start_;
+    std::cout << what << ": " << static_cast<long>(operations / passed.count()) << " operations/s" << std::endl;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace common
