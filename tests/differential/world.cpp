@@ -239,8 +239,8 @@ Coroutine<std::string> datagram(P& p, Activation&, const Words& words) {
 
 std::string sendto(P& p, Activation&, const Words& words) {
   const auto from = find<Endpoint>(p, words[0]), to = find<Endpoint>(p, words[1]);
+  if (from->transport->fd() < 0) return "closed";
   const auto address = to->transport->get_extra_info("sockname");
-  if (!address) return "closed";
   return shown([&] { from->transport->sendto(data(words[2]), address); });
 }
 

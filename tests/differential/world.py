@@ -282,6 +282,8 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
     @sync(".sendto")
     def sendto(p, act, name, to, word):
         sender, receiver = find(p, name, Endpoint), find(p, to, Endpoint)
+        if not sender.transport._sock:
+            return "closed"  # upstream: AttributeError
         return show(sender.transport.sendto(data(word), receiver.address))
 
     def transport(p, name):
