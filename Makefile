@@ -35,7 +35,7 @@ EXAMPLES     := $(basename $(filter-out $(patsubst %,examples/%/%.cpp,exercises 
                                         $(wildcard examples/*.cpp examples/*/*.cpp)))
 TEST_SOURCES := $(wildcard tests/test_*.cpp)
 DIFFERENTIAL := $(wildcard tests/differential/*.cpp)
-INTERPRETER  := $(patsubst %,tests/differential/%.cpp,interpreter operations program show)
+INTERPRETER  := $(patsubst %,tests/differential/%.cpp,interpreter operations program show world)
 LIB          := $(BUILD)/libasyncio.a
 HEADERS      := asyncio.hpp $(wildcard $(addsuffix /*.hpp,selectors loop loop/* future task task/*))
 object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))

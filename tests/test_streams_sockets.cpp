@@ -152,6 +152,24 @@ TEST_CASE("a server's callback may be a plain function", "[streams][test_streams
   CHECK(run_io(main) == "welcome\n");
 }
 
+TEST_CASE("a server's callback is called before the task of its coroutine starts",
+          "[streams][test_streams.test_start_server]") {
+  const auto main = []() -> Coroutine<std::string> {
+    std::string called_in = "nobody";
+    const auto on_client = [&](StreamReader reader, StreamWriter writer) {
+      called_in = asyncio::current_task() ? "a task" : "no task";
+      return shout_once(reader, writer);
+    };
+    const Server server = co_await asyncio::start_server(on_client, "127.0.0.1", 0);
+    const auto [reader, writer] = co_await asyncio::open_connection("127.0.0.1", port_of(server));
+    writer.write("hi\n");
+    const std::string answer = co_await reader.readline();
+    server.close();
+    co_return answer + called_in;
+  };
+  CHECK(run_io(main) == "HI\nno task");
+}
+
 TEST_CASE("a plain callback may start a task that goes on", "[streams][test_streams.test_start_server]") {
   const auto main = []() -> Coroutine<std::string> {
     std::vector<Task<void>> tasks;

@@ -277,3 +277,19 @@ TEST_CASE("An endpoint that is closed in datagram_received hears no more", "[tra
     CHECK(!is_open(fd));
   });
 }
+
+TEST_CASE("An endpoint without a remote address still sends after close(), until connection_lost",
+          "[transports][datagram]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    const Endpoint e = co_await endpoint(loop, SocketAddress("127.0.0.1", 0));
+    const Fd receiver = test::bound_socket(SOCK_DGRAM);
+    e.transport->close();
+    e.transport->sendto("still there", getsockname(receiver));
+    const auto [data, from] = co_await loop.sock_recvfrom(receiver, 100);
+    CHECK(data == "still there");
+    co_await until([&] { return e.protocol->lost == 1; });
+    e.transport->sendto("too late", getsockname(receiver));
+    CHECK(e.protocol->calls == Calls{"made", "lost"});
+  });
+}

@@ -385,7 +385,7 @@ void SelectorDatagramTransport::sendto(std::string_view data, std::optional<Sock
     throw ValueError("Invalid address: must be None or " + address_->str());
   }
   if (!address_ && !address) throw ValueError("this endpoint is not connected: sendto needs an address");
-  if (lost_write()) return;
+  if ((address_ || !fd_ || loop_->is_closed()) && lost_write()) return;  // as upstream, others still send after close()
   if (buffer_.empty()) {
     if (send(data, address)) return;
     add_writer();

@@ -188,7 +188,7 @@ void ServerState::accept_connection(int fd) {
   for (int i = 0; i < backlog_ && !closed_; ++i) {
     FileDescriptor connection(::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (connection) {
-      std::make_shared<SelectorSocketTransport>(loop(), std::move(connection), factory_(), shared_from_this())->start();
+      loop().create_task(accept_connection2(shared_from_this(), std::move(connection)));
       continue;
     }
     if (would_block() || errno == ECONNABORTED) return;
@@ -204,6 +204,23 @@ void ServerState::accept_connection(int fd) {
     });
     loop().remove_reader(fd);
     return;
+  }
+}
+
+// Makes the protocol and its transport. In debug mode an error is reported; the connection is closed.
+// asyncio: selector_events.BaseSelectorEventLoop._accept_connection2
+Coroutine<void> ServerState::accept_connection2(std::shared_ptr<ServerState> self, FileDescriptor connection) {
+  EventLoop& loop = self->loop();
+  try {
+    const std::shared_ptr<Protocol> protocol = self->factory_();
+    if (self->closed_) co_return;
+    co_await wait_connected(loop,
+                            std::make_shared<SelectorSocketTransport>(loop, std::move(connection), protocol, self));
+  } catch (const Exit&) {
+    throw;
+  } catch (...) {
+    const ExceptionContext context{"Error on transport creation for incoming connection", caught_exception(), {}, {}};
+    if (loop.get_debug()) loop.call_exception_handler(context);
   }
 }
 

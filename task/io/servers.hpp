@@ -38,6 +38,7 @@ class ServerState final : public AbstractServer, public std::enable_shared_from_
   EventLoop& loop() const { return anchor_->get_loop(); }
   void listen_for(int fd);
   void accept_connection(int fd);
+  static Coroutine<void> accept_connection2(std::shared_ptr<ServerState> self, FileDescriptor connection);
   void wakeup();
 
   Ref<LoopAnchor> anchor_;

@@ -216,10 +216,9 @@ Coroutine<Server> start_stream_server(ClientConnected client_connected, std::str
 Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
                                            StreamServerOptions options);
 
-/// The coroutine of a client holds the callable, because it may outlive the server.
-template <class F>
-Coroutine<void> serve_client_(std::shared_ptr<F> callback, StreamReader reader, StreamWriter writer) {
-  co_await (*callback)(reader, writer);
+/// The coroutine of a client and its callable, which may outlive the server.
+template <class F, class T> Coroutine<void> serve_client_(std::shared_ptr<F> /*callback*/, Coroutine<T> client) {
+  co_await std::move(client);
 }
 
 /// Wraps a callable (StreamReader, StreamWriter) that returns a Coroutine, which becomes a task, or nothing.
@@ -229,7 +228,7 @@ template <class F> ClientConnected client_connected(F f) {
       (*callback)(reader, writer);
       return AnyFuture();
     } else {
-      return get_running_loop().create_task(serve_client_(callback, reader, writer));
+      return get_running_loop().create_task(serve_client_(callback, (*callback)(reader, writer)));
     }
   };
 }

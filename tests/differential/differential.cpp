@@ -33,7 +33,7 @@ using std::uint64_t;
 
 constexpr int WORKERS = 2;
 constexpr uint64_t BATCH = 250;
-constexpr std::size_t MAX_PATTERNS = 256;
+constexpr std::size_t MAX_PATTERNS = 320;
 constexpr uint64_t MAX_SHOWN = 5;
 
 /// What the workers and their parent share.
@@ -228,7 +228,7 @@ int print_traces(const std::vector<std::string>& programs, const std::string& py
 }
 
 Knobs knobs_of(int argc, char** argv, int from) {
-  Knobs knobs;
+  Knobs knobs{.world = 40, .races = 10};
   for (int i = from; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string name = argument.substr(0, argument.find('='));
@@ -245,6 +245,10 @@ Knobs knobs_of(int argc, char** argv, int from) {
       knobs.functions = std::stoi(value);
     else if (name == "subjects")
       knobs.subjects = std::stoi(value);
+    else if (name == "world")
+      knobs.world = std::stoi(value);
+    else if (name == "races")
+      knobs.races = std::stoi(value);
     else
       throw std::runtime_error("there is no knob " + name);
   }

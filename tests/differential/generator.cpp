@@ -219,8 +219,110 @@ constexpr Pattern PATTERNS[] = {
     {"descriptors", anywhere, 2, "remove_reader {fd}"},
     {"descriptors", anywhere, 1, "remove_writer {fd}"},
     {"descriptors", anywhere, 6, "ready {fd} {events} {delay}"},
+
+    // The outside world: Knobs::world.
+    {"sockets", in_coroutine, 7, "await {socket}.recv {size}"},
+    {"sockets", in_coroutine, 6, "await {socket}.sendall {data}"},
+    {"sockets", anywhere, 2, "{socket}.write_now {data}"},
+    {"sockets", anywhere, 2, "{socket}.read_now"},
+    {"sockets", anywhere, 2, "{socket}.shut"},
+    {"sockets", anywhere, 1, "{socket}.close"},
+    {"sockets", in_coroutine, 3, "await {listener}.accept ac"},
+    {"sockets", anywhere, 2, "{client} = socket"},
+    {"sockets", in_coroutine, 3, "await {client}.connect {listener}"},
+
+    {"channels", anywhere, 5, "add_reader {channel} {function}"},
+    {"channels", anywhere, 3, "add_writer {channel} {function}"},
+    {"channels", anywhere, 3, "remove_reader {channel}"},
+    {"channels", anywhere, 3, "remove_writer {channel}"},
+    {"channels", anywhere, 5, "{channel}.write_now {data}"},
+    {"channels", anywhere, 4, "{channel}.read_now"},
+    {"channels", in_function, 8, "{channel}.read_now"},
+    {"channels", anywhere, 1, "{channel}.shut"},
+
+    {"transports", in_coroutine, 6, "await attach {transport} {plug}"},
+    {"transports", in_coroutine, 2, "await attach {transport} {plug} half"},
+    {"transports", in_coroutine, 4, "await attach {transport} {plug} on {function}"},
+    {"transports", in_coroutine, 2, "await attach {transport} {plug} half on {function}"},
+    {"transports", anywhere, 6, "{transport}.write {data}"},
+    {"transports", anywhere, 2, "{transport}.writelines {data} {data}"},
+    {"transports", anywhere, 2, "{transport}.write_eof"},
+    {"transports", anywhere, 1, "{transport}.can_write_eof"},
+    {"transports", anywhere, 3, "{transport}.close"},
+    {"transports", anywhere, 2, "{transport}.abort"},
+    {"transports", anywhere, 1, "{transport}.is_closing"},
+    {"transports", anywhere, 2, "{transport}.pause_reading"},
+    {"transports", anywhere, 2, "{transport}.resume_reading"},
+    {"transports", anywhere, 1, "{transport}.is_reading"},
+    {"transports", anywhere, 1, "{transport}.get_write_buffer_size"},
+    {"transports", anywhere, 1, "{transport}.get_write_buffer_limits"},
+    {"transports", anywhere, 2, "{transport}.set_write_buffer_limits {limit} {limit}"},
+    {"transports", anywhere, 1, "{transport}.set_protocol other"},
+    {"transports", anywhere, 5, "{plug}.write_now {data}"},
+    {"transports", anywhere, 4, "{plug}.read_now"},
+    {"transports", anywhere, 1, "{plug}.shut"},
+    {"transports", anywhere, 2, "{plug}.close"},
+
+    {"streams", in_coroutine, 8, "await open {stream} {end}"},
+    {"streams", in_coroutine, 2, "await open {stream} {end} {size}"},
+    {"streams", in_coroutine, 4, "await {stream}.read {size}"},
+    {"streams", in_coroutine, 1, "await {stream}.read -1"},
+    {"streams", in_coroutine, 3, "await {stream}.readline"},
+    {"streams", in_coroutine, 3, "await {stream}.readexactly {size}"},
+    {"streams", in_coroutine, 3, "await {stream}.readuntil {separator}"},
+    {"streams", in_coroutine, 4, "await {stream}.drain"},
+    {"streams", in_coroutine, 2, "await {stream}.wait_closed"},
+    {"streams", anywhere, 6, "{stream}.write {data}"},
+    {"streams", anywhere, 1, "{stream}.writelines {data} {data}"},
+    {"streams", anywhere, 2, "{stream}.write_eof"},
+    {"streams", anywhere, 2, "{stream}.close"},
+    {"streams", anywhere, 1, "{stream}.is_closing"},
+    {"streams", anywhere, 1, "{stream}.at_eof"},
+    {"streams", anywhere, 6, "{end}.write_now {data}"},
+    {"streams", anywhere, 3, "{end}.read_now"},
+    {"streams", anywhere, 2, "{end}.shut"},
+    {"streams", anywhere, 1, "{end}.close"},
+
+    {"servers", in_coroutine, 7, "await serve {server} {its coroutine}"},
+    {"servers", in_coroutine, 8, "await dial {stream} {server}"},
+    {"servers", in_coroutine, 4, "await accepted.read {size}"},
+    {"servers", in_coroutine, 2, "await accepted.readline"},
+    {"servers", anywhere, 4, "accepted.write {data}"},
+    {"servers", in_coroutine, 2, "await accepted.drain"},
+    {"servers", anywhere, 2, "accepted.close"},
+    {"servers", in_coroutine, 1, "await accepted.wait_closed"},
+    {"servers", in_coroutine, 2, "await {stream}.read {size}"},
+    {"servers", anywhere, 4, "{stream}.write {data}"},
+    {"servers", anywhere, 2, "{stream}.close"},
+    {"servers", anywhere, 3, "{server}.close"},
+    {"servers", anywhere, 1, "{server}.is_serving"},
+    {"servers", anywhere, 1, "{server}.close_clients"},
+    {"servers", anywhere, 1, "{server}.abort_clients"},
+    {"servers", in_coroutine, 2, "await {server}.wait_closed"},
+    {"servers", in_coroutine, 2, "await {server}.serve_forever"},
+
+    {"datagrams", in_coroutine, 8, "await datagram {endpoint}"},
+    {"datagrams", in_coroutine, 3, "await datagram {endpoint} on {function}"},
+    {"datagrams", anywhere, 8, "{endpoint}.sendto {endpoint} {data}"},
+    {"datagrams", anywhere, 2, "{endpoint}.close"},
+    {"datagrams", anywhere, 1, "{endpoint}.abort"},
+    {"datagrams", anywhere, 1, "{endpoint}.is_closing"},
+
+    {"executors", anywhere, 6, "{call} = call"},
+    {"executors", in_coroutine, 6, "await {call}"},
+    {"executors", anywhere, 5, "complete {call} {number}"},
+    {"executors", anywhere, 3, "fail {call} {error} {word}"},
+    {"executors", anywhere, 2, "{call}.cancel"},
+    {"executors", anywhere, 1, "{call}.done"},
+
+    {"threads", anywhere, 6, "in_thread {function}"},
+
+    {"signals", anywhere, 5, "add_signal_handler {signal} {function}"},
+    {"signals", anywhere, 2, "remove_signal_handler {signal}"},
+    {"signals", anywhere, 6, "kill {signal}"},
 };
 constexpr std::size_t COUNT = std::size(PATTERNS);
+constexpr std::string_view FIRST_OF_WORLD = "sockets";
 
 /// splitmix64: three lines, and the same numbers everywhere.
 class Random {
@@ -243,10 +345,13 @@ class Random {
   std::uint64_t state_;
 };
 
-std::vector<std::string> all_subjects() {
+// Those of the outside world, or the others.
+std::vector<std::string> subjects_of(bool world) {
   std::vector<std::string> subjects;
+  bool outside = false;
   for (const Pattern& pattern : PATTERNS) {
-    if (std::find(subjects.begin(), subjects.end(), pattern.subject) == subjects.end()) {
+    outside |= pattern.subject == FIRST_OF_WORLD;
+    if (outside == world && std::find(subjects.begin(), subjects.end(), pattern.subject) == subjects.end()) {
       subjects.emplace_back(pattern.subject);
     }
   }
@@ -259,6 +364,9 @@ constexpr std::array CAUGHT = {"CancelledError", "CancelledError", "Exception", 
                                "ValueError",     "TimeoutError",   "RuntimeError", "ExceptionGroup"};
 constexpr std::array WORDS = {"boom", "why", "x1"};
 constexpr std::array EVENTS = {"r", "w", "rw"};
+constexpr std::array DATA = {"ab", "ab", "x;y", "end;", "hello;", "*20", "*3000", "*70000"};
+constexpr std::array SIZES = {"1", "2", "5", "100", "70000"};
+constexpr std::array LIMITS = {"0", "0", "100", "5000", "100000"};
 constexpr std::array BURSTS = {"5", "12", "30", "5", "7", "150"};
 
 /// Coroutine a2 is of level 2, and task t2 runs it; main is of level 0. What awaits has a lower level than what it
@@ -270,7 +378,8 @@ class Generator {
   Generated program() {
     levels_ = random_.between(1, knobs_.coroutines);
     functions_ = knobs_.functions;
-    std::string text = coroutines();
+    if (random_.chance(knobs_.races)) make_race();
+    std::string text = race_functions_ + coroutines();
     text += plain_functions();
     text += script_end();
     text = firsts_ + text;
@@ -285,10 +394,14 @@ class Generator {
   };
 
   void choose_subjects() {
-    static const std::vector<std::string> subjects = all_subjects();
+    static const std::vector<std::string> subjects = subjects_of(false), outside = subjects_of(true);
     std::set<std::string> chosen = {"tasks"};
     if (!knobs_.only.empty()) chosen.insert(knobs_.only);
-    for (int n = random_.between(1, knobs_.subjects); n > 0; --n) chosen.insert(random_.one_of(subjects));
+    const bool world = knobs_.world > 0 && random_.chance(knobs_.world);
+    if (world) chosen.insert(random_.one_of(outside));
+    for (int n = random_.between(1, knobs_.subjects); n > 0; --n) {
+      chosen.insert(random_.one_of(world && random_.chance(40) ? outside : subjects));
+    }
     const bool exits = chosen.contains("exits");
     for (std::size_t i = 0; i < COUNT; ++i) {
       const std::string_view text = PATTERNS[i].text;
@@ -314,10 +427,47 @@ class Generator {
     std::string text;
     for (int level = levels_; level >= 0; --level) {
       text += level == 0 ? "async main\n" : "async a" + std::to_string(level) + "\n";
-      if (level == 0) text += start_tasks();
+      if (level == 0) text += race_ + start_tasks();
       text += operations({level, 0, 1}, random_.between(level == 0 ? 2 : 1, knobs_.operations + (level == 0)));
     }
     return text;
+  }
+
+  struct Race {
+    const char* made;    // before all else
+    const char* before;  // by main
+    const char* waits;
+    const char* wakes;
+  };
+  static constexpr Race RACES[] = {
+      {"r = Semaphore 0", "", "await r.acquire", "r.release"},
+      {"r = BoundedSemaphore 1", "await r.acquire", "await r.acquire", "r.release"},
+      {"r = Lock", "await r.acquire", "await r.acquire", "r.release"},
+      {"r = Queue 1", "", "await r.get", "r.put_nowait 7"},
+      {"r = Queue 1", "r.put_nowait 1", "await r.put 2", "r.get_nowait"},
+      {"r = LifoQueue 1", "", "await r.get", "r.put_nowait 7"},
+      {"r = Event", "", "await r.wait", "r.set"},
+      {"r = Future", "", "await r", "r.set_result 1"},
+      {"r = Barrier 2", "", "await r.wait", "w4 = Task waiter eager"},
+  };
+
+  // Tasks wait for one thing. In one step of main it comes, and one of them is cancelled: nothing may be lost.
+  void make_race() {
+    const Race& race = RACES[random_.below(static_cast<int>(std::size(RACES)))];
+    const std::string waits = race.waits, wakes = race.wakes;
+    firsts_ += std::string(race.made) + "\n";
+    race_functions_ = "async waiter\n try\n  " + waits + "\n  log got\n finally\n  log out\n";
+    if (random_.chance(40)) race_functions_ += " " + wakes + "\n";
+    if (*race.before) race_ += " " + std::string(race.before) + "\n";
+    const int waiters = random_.between(2, 3);
+    for (int i = 1; i <= waiters; ++i) race_ += " w" + std::to_string(i) + " = Task waiter\n";
+    for (int round = random_.between(1, 2); round > 0; --round) {
+      race_ += " await sleep " + random_.one_of(std::array{"0", "0", "0.5", "1"}) + "\n";
+      const std::string cancel = " w" + std::to_string(random_.between(1, waiters)) + ".cancel\n";
+      race_ += random_.chance(70) ? " " + wakes + "\n" + cancel : cancel + " " + wakes + "\n";
+      if (random_.chance(30)) race_ += " " + wakes + "\n";
+    }
+    race_ += " await sleep 1\n";
   }
 
   std::string start_tasks() {
@@ -427,6 +577,22 @@ class Generator {
     if (what == "shield") return "sh" + std::to_string(random_.between(place.level, levels_));
     if (what == "timeout") return "to" + std::to_string(random_.between(place.level, levels_));
     if (what == "group") return "tg" + std::to_string(random_.between(place.level, levels_));
+    if (what == "data") return random_.one_of(DATA);
+    if (what == "size") return random_.one_of(SIZES);
+    if (what == "limit") return random_.one_of(LIMITS);
+    if (what == "separator") return random_.chance(80) ? ";" : "y";
+    if (what == "signal") return random_.chance(70) ? "USR1" : "USR2";
+    if (what == "socket") return random_.chance(20) ? random_.one_of(std::array{"ac", "cl1"}) : end_of_pair('x', 'y');
+    if (what == "channel") return end_of_pair('u', 'w');
+    if (what == "plug") return end_of_pair('p', 'm');
+    if (what == "end") return end_of_pair('d', 'n');
+    if (what == "listener") return listener();
+    if (what == "client") return "cl" + std::to_string(random_.between(1, 2));
+    if (what == "transport") return "tr" + std::to_string(random_.between(1, 2));
+    if (what == "stream") return "st" + std::to_string(random_.between(1, 2));
+    if (what == "server") return "sv";
+    if (what == "endpoint") return "dg" + std::to_string(random_.between(1, 2));
+    if (what == "call") return "ex" + std::to_string(random_.between(1, 2));
     if (what == "ints" || what == "coroutines" || what == "awaitables") return several(what, place);
     if (what == "awaitable") return awaitable(place);
     return named(what, place);
@@ -468,6 +634,19 @@ class Generator {
                        [&](std::size_t i) { return PATTERNS[i].subject == subject; });
   }
 
+  // One of the two ends of one of two pairs, which are made at the beginning.
+  std::string end_of_pair(char one, char other) {
+    const std::string number = std::to_string(random_.between(1, 2));
+    const std::string first = one + number, second = other + number;
+    if (made_.insert(first).second) firsts_ += first + " = socketpair " + second + "\n";
+    return random_.chance(50) ? first : second;
+  }
+
+  std::string listener() {
+    if (made_.insert("li").second) firsts_ += "li = listener\n";
+    return "li";
+  }
+
   // "{queue}": one of two, which are made at the beginning.
   std::string named(const std::string& what, Place place) {
     const std::string name = what.substr(0, 1) +
@@ -507,7 +686,7 @@ class Generator {
   bool used_self_ = false;  // upstream's task cannot be awaited any more after it awaited itself
   std::set<int> wanted_;
   std::set<std::string> made_;
-  std::string firsts_;
+  std::string firsts_, race_, race_functions_;
   std::set<std::size_t> used_;
 };
 

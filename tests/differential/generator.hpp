@@ -16,6 +16,8 @@ struct Knobs {
   int subjects = 3;                    // at most: of what a program is about, besides tasks ("futures", "queues" …)
   std::string only{};                  // if not empty: programs about this subject
   std::vector<std::string> without{};  // no operation whose pattern has one of these texts
+  int world = 0;                       // how many of 100 programs are about the outside world
+  int races = 0;                       // how many of 100 have a cancellation that meets a wake-up
 };
 
 struct Generated {

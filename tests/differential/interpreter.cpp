@@ -40,6 +40,7 @@ Interpreter::~Interpreter() {
   over_ = true;
   loop.close();
   names.clear();
+  world.objects.clear();
   kept.clear();
 }
 

@@ -13,6 +13,7 @@
 #include "asyncio.hpp"
 #include "tests/differential/program.hpp"
 #include "tests/differential/virtual_loop.hpp"
+#include "tests/differential/world.hpp"
 
 namespace differential {
 
@@ -32,7 +33,7 @@ using Object =
                  std::shared_ptr<asyncio::Lock>, std::shared_ptr<asyncio::Event>, std::shared_ptr<asyncio::Condition>,
                  std::shared_ptr<asyncio::Semaphore>, std::shared_ptr<asyncio::Barrier>,
                  std::shared_ptr<asyncio::Queue<int>>, std::shared_ptr<asyncio::ContextVar<int>>,
-                 std::shared_ptr<asyncio::Timeout>, std::shared_ptr<asyncio::TaskGroup>>;
+                 std::shared_ptr<asyncio::Timeout>, std::shared_ptr<asyncio::TaskGroup>, std::shared_ptr<WorldObject>>;
 
 template <class T> T& pointee(T& object) { return object; }
 template <class T> T& pointee(std::shared_ptr<T>& object) { return *object; }
@@ -78,6 +79,7 @@ class Interpreter {
   void call(const std::string& function, const std::string& label);
 
   Program program;
+  World world;
   VirtualLoop loop;
   std::map<std::string, Object> names;
   std::vector<asyncio::AnyFuture> kept;  // all of the program's futures and tasks that were not dropped

@@ -8,11 +8,15 @@ The C++ twin is interpreter.hpp and interpreter.cpp, function for function.
 
 import asyncio
 import contextvars
+import errno
 import gc
+import select
 import selectors
 import sys
 import warnings
-from asyncio.selector_events import BaseSelectorEventLoop
+from asyncio.unix_events import SelectorEventLoop
+
+import world
 
 MAX_ITERATIONS = 400
 MAX_CALLS = 80
@@ -49,8 +53,12 @@ class Names(dict):
 # ---- The virtual clock.
 
 
+FIRST_VIRTUAL = 200  # from this number on descriptors exist only here
+
+
 class VirtualSelector:
-    """select() takes no time: it moves the clock on. Descriptors are numbers, ready when the program says."""
+    """select() takes no time: it moves the clock on, unless a real descriptor is ready now. Descriptors that exist only
+    here are ready when the program says."""
 
     def __init__(self, before_select):
         self.before_select = before_select
@@ -58,6 +66,8 @@ class VirtualSelector:
         self.iteration = 0
         self.registered = {}
         self.coming = []  # (when, fd, events), in the order in which they happen
+        self.real = []  # in the order in which they were registered first, which is the same in the twin
+        self.poll = select.poll()
 
     def get_map(self):
         return self.registered
@@ -66,12 +76,30 @@ class VirtualSelector:
         return self.registered[fd]
 
     def register(self, fd, events, data=None):
-        self.registered[fd] = selectors.SelectorKey(fd, fd, events, data)
+        number = fd if isinstance(fd, int) else fd.fileno()
+        key = self.registered[number] = selectors.SelectorKey(fd, number, events, data)
+        if number < FIRST_VIRTUAL:
+            if number not in self.real:
+                self.real.append(number)
+            self.poll.register(number, (events & selectors.EVENT_READ and select.POLLIN) |
+                               (events & selectors.EVENT_WRITE and select.POLLOUT))
+        return key
 
     modify = register
 
     def unregister(self, fd):
-        del self.registered[fd]
+        number = fd if isinstance(fd, int) else fd.fileno()
+        del self.registered[number]
+        if number < FIRST_VIRTUAL:
+            self.poll.unregister(number)
+
+    def poll_real_descriptors(self):
+        happened = {}
+        for fd, events in self.poll.poll(0):
+            mask = (events & ~select.POLLOUT and selectors.EVENT_READ) | (events & ~select.POLLIN and selectors.EVENT_WRITE)
+            if mask & self.registered[fd].events:
+                happened[fd] = mask & self.registered[fd].events
+        return [(self.registered[fd], happened[fd]) for fd in self.real if fd in happened]
 
     def close(self):
         self.registered.clear()
@@ -85,6 +113,9 @@ class VirtualSelector:
         self.iteration += 1
         if self.iteration > MAX_ITERATIONS:
             raise Stuck("limit")
+        real = self.poll_real_descriptors()
+        if real:
+            return real + list(self.select_descriptors(0)) if self.coming else real
         if not self.coming:
             if timeout is None:
                 raise Stuck("idle")
@@ -111,7 +142,7 @@ class VirtualSelector:
         return ()
 
 
-class VirtualLoop(BaseSelectorEventLoop):
+class VirtualLoop(SelectorEventLoop):
     def __init__(self, selector, on_default_handler):
         super().__init__(selector)
         self.virtual = selector
@@ -120,15 +151,6 @@ class VirtualLoop(BaseSelectorEventLoop):
 
     def time(self):
         return self.virtual.now
-
-    def _make_self_pipe(self):
-        pass
-
-    def _close_self_pipe(self):
-        pass
-
-    def _write_to_self(self):
-        pass
 
     def default_exception_handler(self, context):
         self.on_default_handler(context)
@@ -161,6 +183,9 @@ def describe(error):
     name = RENAMED.get(name, name)
     if name == "ExceptionGroup":
         return name + "(" + ",".join([describe(each) for each in error.exceptions]) + ")"
+    if isinstance(error, OSError) and name != "TimeoutError":
+        code = error.errno or world.ERRNO_OF.get(type(error))
+        return "OSError " + errno.errorcode.get(code, "unknown")
     return name + word(str(error))
 
 
@@ -305,22 +330,22 @@ def handler(p, act, function):
 
 @sync
 def add_reader(p, act, fd, function):
-    p.loop._add_reader(int(fd), p.call, function, f"{function}({fd}r)")
+    p.loop._add_reader(descriptor(p, fd), p.call, function, f"{function}({fd}r)")
 
 
 @sync
 def add_writer(p, act, fd, function):
-    p.loop._add_writer(int(fd), p.call, function, f"{function}({fd}w)")
+    p.loop._add_writer(descriptor(p, fd), p.call, function, f"{function}({fd}w)")
 
 
 @sync
 def remove_reader(p, act, fd):
-    return str(p.loop._remove_reader(int(fd)))
+    return str(p.loop._remove_reader(descriptor(p, fd)))
 
 
 @sync
 def remove_writer(p, act, fd):
-    return str(p.loop._remove_writer(int(fd)))
+    return str(p.loop._remove_writer(descriptor(p, fd)))
 
 
 @sync
@@ -609,6 +634,9 @@ AWAIT.update({".acquire": await_acquire, ".wait": await_wait_method, ".wait_for"
               ".reset": await_reset, ".abort": await_abort, ".put": await_put, ".get": await_get, ".join": await_join})
 
 
+descriptor = world.install(SYNC, AWAIT, Unbound, show, describe, lambda kind, *message: EXCEPTIONS[kind](*message))
+
+
 # ---- Coroutines, functions and blocks.
 
 
@@ -795,6 +823,7 @@ class Interpreter:
         self.kept = []
         self.callbacks = {}
         self.tokens = Names()
+        self.world = world.World()
         self.selector = VirtualSelector(self.flush_reports)
         self.loop = VirtualLoop(self.selector, self.on_default_handler)
         self.loop.set_exception_handler(self.on_exception)
@@ -949,6 +978,7 @@ class Interpreter:
         gc.collect()
         self.flush_reports()
         self.over = True
+        self.world.close(self.loop)
         self.loop.close()
         asyncio.set_event_loop(None)
 

@@ -137,16 +137,18 @@ std::string handler(P& p, Activation&, const Words& words) {
 }
 
 std::string add_reader(P& p, Activation&, const Words& words) {
-  return shown([&] { p.loop.add_reader(std::stoi(words[0]), calling(p, words[1], words[1] + "(" + words[0] + "r)")); });
+  return shown(
+      [&] { p.loop.add_reader(descriptor(p, words[0]), calling(p, words[1], words[1] + "(" + words[0] + "r)")); });
 }
 std::string add_writer(P& p, Activation&, const Words& words) {
-  return shown([&] { p.loop.add_writer(std::stoi(words[0]), calling(p, words[1], words[1] + "(" + words[0] + "w)")); });
+  return shown(
+      [&] { p.loop.add_writer(descriptor(p, words[0]), calling(p, words[1], words[1] + "(" + words[0] + "w)")); });
 }
 std::string remove_reader(P& p, Activation&, const Words& words) {
-  return show(p.loop.remove_reader(std::stoi(words[0])));
+  return show(p.loop.remove_reader(descriptor(p, words[0])));
 }
 std::string remove_writer(P& p, Activation&, const Words& words) {
-  return show(p.loop.remove_writer(std::stoi(words[0])));
+  return show(p.loop.remove_writer(descriptor(p, words[0])));
 }
 
 std::string ready(P& p, Activation&, const Words& words) {
@@ -637,11 +639,10 @@ const std::unordered_map<std::string, AwaitOperation> AWAIT = {
     {".join", await_join},
 };
 
-template <class Operation>
-Operation lookup(const std::unordered_map<std::string, Operation>& table, const std::string& name) {
+// In the program's own world, or in the one outside.
+template <class Table> auto lookup(const Table& table, const Table& outside, const std::string& name) {
   const auto found = table.find(name);
-  if (found == table.end()) throw std::invalid_argument("there is no operation " + name);
-  return found->second;
+  return found != table.end() ? found->second : outside.at(name);
 }
 
 // How many words an operation needs, with the name of the object or of what is assigned, and which of them are
@@ -656,10 +657,10 @@ const std::unordered_map<std::string, Operands> OPERANDS = {
     {"call_soon_threadsafe", {1}},
     {"handler", {1}},
     {"burst", {1, {0}}},
-    {"add_reader", {2, {0}}},
-    {"add_writer", {2, {0}}},
-    {"remove_reader", {1, {0}}},
-    {"remove_writer", {1, {0}}},
+    {"add_reader", {2}},
+    {"add_writer", {2}},
+    {"remove_reader", {1}},
+    {"remove_writer", {1}},
     {"ready", {3, {0}, {2}}},
     {"=Task", {2}},
     {"=shield", {2}},
@@ -688,6 +689,31 @@ const std::unordered_map<std::string, Operands> OPERANDS = {
     {"await wait_for", {2, {}, {1}}},
     {"await .wait_for", {2}},
     {"await .put", {2, {1}}},
+    {"=socketpair", {2}},
+    {".write_now", {2}},
+    {".write", {2}},
+    {".writelines", {2}},
+    {".set_write_buffer_limits", {3, {1, 2}}},
+    {".set_protocol", {2}},
+    {".sendto", {3}},
+    {"complete", {2, {1}}},
+    {"fail", {2}},
+    {"in_thread", {1}},
+    {"add_signal_handler", {2}},
+    {"remove_signal_handler", {1}},
+    {"kill", {1}},
+    {"await .recv", {2, {1}}},
+    {"await .sendall", {2}},
+    {"await .accept", {2}},
+    {"await .connect", {2}},
+    {"await attach", {2}},
+    {"await open", {2}},
+    {"await serve", {2}},
+    {"await dial", {2}},
+    {"await datagram", {1}},
+    {"await .read", {2, {1}}},
+    {"await .readexactly", {2, {1}}},
+    {"await .readuntil", {2}},
     {"timeout", {2, {}, {1}}},
     {"timeout_at", {2, {}, {1}}},
     {"group", {1}},
@@ -732,8 +758,10 @@ void check_operands(const Op& op) {
 void validate(const std::vector<Op>& ops) {
   for (const Op& op : ops) {
     const bool sync = op.kind == Op::Kind::sync, await = op.kind == Op::Kind::await;
-    if (sync && !SYNC.contains(op.name)) throw senseless(op.line, "there is no operation " + op.name);
-    if (await && !AWAIT.contains(op.name)) throw senseless(op.line, "nobody can await " + op.name);
+    if (sync && !SYNC.contains(op.name) && !WORLD_SYNC.contains(op.name))
+      throw senseless(op.line, "there is no operation " + op.name);
+    if (await && !AWAIT.contains(op.name) && !WORLD_AWAIT.contains(op.name))
+      throw senseless(op.line, "nobody can await " + op.name);
     check_operands(op);
     validate(op.body);
     validate(op.final);
@@ -741,7 +769,7 @@ void validate(const std::vector<Op>& ops) {
   }
 }
 
-SyncOperation sync_operation(const std::string& name) { return lookup(SYNC, name); }
-AwaitOperation await_operation(const std::string& name) { return lookup(AWAIT, name); }
+SyncOperation sync_operation(const std::string& name) { return lookup(SYNC, WORLD_SYNC, name); }
+AwaitOperation await_operation(const std::string& name) { return lookup(AWAIT, WORLD_AWAIT, name); }
 
 }  // namespace differential

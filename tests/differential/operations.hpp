@@ -15,6 +15,12 @@ AwaitOperation await_operation(const std::string& name);
 /// std::invalid_argument if an operation of the program does not exist.
 void validate(const std::vector<Op>& ops);
 
+/// The operations of the outside world, in world.cpp.
+extern const std::unordered_map<std::string, SyncOperation> WORLD_SYNC;
+extern const std::unordered_map<std::string, AwaitOperation> WORLD_AWAIT;
+/// The descriptor that a number or the name of a socket stands for.
+int descriptor(Interpreter& interpreter, const std::string& word);
+
 /// "none" is nullopt.
 std::optional<double> seconds(const std::string& text);
 

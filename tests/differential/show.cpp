@@ -1,5 +1,7 @@
 #include "tests/differential/show.hpp"
 
+#include <cstring>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -48,6 +50,9 @@ std::string describe(const std::exception_ptr& exception) {
     std::string text;
     for (const std::exception_ptr& each : group.exceptions()) text += (text.empty() ? "" : ",") + describe(each);
     return "ExceptionGroup(" + text + ")";
+  } catch (const asyncio::OSError& error) {
+    const char* name = ::strerrorname_np(error.code().value());
+    return std::string("OSError ") + (name ? name : "unknown");
   } catch (...) {}
   const std::string text = asyncio::describe(exception);
   const std::size_t colon = text.find(": ");

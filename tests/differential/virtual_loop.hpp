@@ -1,6 +1,8 @@
 // A loop on a virtual clock: waiting takes no time.
 #pragma once
 
+#include <poll.h>
+
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -21,12 +23,22 @@ struct Stuck {
   const char* why;
 };
 
-/// select() moves the clock on by its timeout. Descriptors are numbers, ready when the program says.
+/// From this number on descriptors exist only here.
+inline constexpr int FIRST_VIRTUAL = 200;
+
+/// select() moves the clock on by its timeout, unless a real descriptor is ready now. Descriptors that exist only here
+/// are ready when the program says.
 class VirtualSelector : public selectors::BaseSelector {
  public:
+  selectors::SelectorKey register_(int fd, unsigned events, void* data) override {
+    if (fd < FIRST_VIRTUAL && std::find(real_.begin(), real_.end(), fd) == real_.end()) real_.push_back(fd);
+    return BaseSelector::register_(fd, events, data);
+  }
   std::span<const selectors::SelectorEvent> select(std::optional<double> timeout) override {
     before_select();
     if (++iteration > MAX_ITERATIONS) throw Stuck{"limit"};
+    poll_real_descriptors();
+    if (!ready_.empty()) timeout = 0;
     const std::optional<double> end = timeout ? std::optional(now + std::max(*timeout, 0.0)) : std::nullopt;
     select_descriptors(end);
     if (!ready_.empty()) return ready_;
@@ -34,6 +46,7 @@ class VirtualSelector : public selectors::BaseSelector {
     now = *end;
     return {};
   }
+  bool watches(int fd) { return registered(fd) != nullptr; }
   /// One report of these events, at this time; lost if nobody waits for them then.
   void make_ready(int fd, unsigned events, double when) {
     const auto later = [](double time, const Coming& coming) { return time < coming.when; };
@@ -51,8 +64,25 @@ class VirtualSelector : public selectors::BaseSelector {
     unsigned events;
   };
 
-  void select_descriptors(std::optional<double> end) {
+  // In the order in which they were registered first, which is the same on CPython.
+  void poll_real_descriptors() {
     ready_.clear();
+    polled_.clear();
+    for (const int fd : real_) {
+      if (const selectors::SelectorKey* key = registered(fd)) {
+        const bool read = key->events & selectors::EVENT_READ, write = key->events & selectors::EVENT_WRITE;
+        polled_.push_back({fd, static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0)), 0});
+      }
+    }
+    if (::poll(polled_.data(), polled_.size(), 0) <= 0) return;
+    for (const pollfd& polled : polled_) {
+      const selectors::SelectorKey* key = registered(polled.fd);
+      const unsigned events = (polled.revents & ~POLLOUT ? selectors::EVENT_READ : 0) |
+                              (polled.revents & ~POLLIN ? selectors::EVENT_WRITE : 0);
+      if (events & key->events) ready_.push_back({*key, events & key->events});
+    }
+  }
+  void select_descriptors(std::optional<double> end) {
     while (!coming_.empty() && (!end || coming_.front().when <= *end)) {
       const Coming next = coming_.front();
       if (!ready_.empty() && next.when > now) break;
@@ -78,6 +108,8 @@ class VirtualSelector : public selectors::BaseSelector {
   }
 
   std::vector<Coming> coming_;
+  std::vector<int> real_;
+  std::vector<pollfd> polled_;
   std::vector<selectors::SelectorEvent> ready_;
   selectors::SelectorKey key_{};
 };
