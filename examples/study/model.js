@@ -148,7 +148,7 @@ class Model {
     this.keyframes = [];
     this.columns = []; // iterations: {loop, n, first, slept, timeout}, and one for what comes before a loop runs
     this.columnOf = new Int32Array(this.count);
-    this.lanes = []; // by task: {task, from, to, runs: [{column, from, to}], waits: [{from, to, future}]}
+    this.lanes = []; // by task: {task, from, to, runs: [{column, from, to}], waits: [{from, to, future}], cancels: [[event, cancelling]]}
     this.callbacks = []; // runs of callbacks that are no tasks: {column, from, to, handle}
     this.arrows = []; // {event, kind, by, task, from, to}: columns
     this.prints = []; // events
@@ -182,10 +182,11 @@ class Model {
       if (kind === 'step') (this.steps[a] ??= []).push(i);
       const by = loop < 0 ? -1 : state.loop(loop).task;
       if (kind === 'create') {
-        this.lanes[a] = { task: a, from: here, to: -1, born: i, runs: [], waits: [] };
+        this.lanes[a] = { task: a, from: here, to: -1, born: i, runs: [], waits: [], cancels: [] };
         this.arrow(pending, { event: i, kind, by: b, task: a, from: here, to: -1 });
       }
       const lane = this.lanes[a];
+      if (kind === 'cancels' && lane) lane.cancels.push([i, b]);
       if (kind === 'wake') this.arrow(pending, { event: i, kind, by, task: a, from: here, to: -1 });
       if (kind === 'step' && lane) {
         open.set('task' + a, { column: here, from: i, to: i });

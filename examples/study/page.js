@@ -70,6 +70,7 @@ class Page {
       if (press.ctrlKey || press.altKey || press.metaKey || !keys[press.key]) return;
       if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) && target.type !== 'range') return;
       if (press.key === ' ' && target.tagName === 'BUTTON') return;
+      if (target.matches('.code, #printed') && /^(Arrow|Home|End)/.test(press.key)) return; // these scroll
       press.preventDefault();
       keys[press.key]();
     });

@@ -18,6 +18,7 @@ class Panes {
   constructor(model, words, sources, go) {
     Object.assign(this, { model, words, sources, go });
     this.file = null; // whose lines the source pane has
+    this.scrolls = []; // [box, what is to be in sight in it]
     this.fillFiles();
     if (sources.twin) this.fillCode($('twin'), sources.twin, true);
     $('twin-side').hidden = !sources.twin;
@@ -39,6 +40,7 @@ class Panes {
     this.showLog(i);
     this.showLines(state, i);
     this.showPrinted(state, event);
+    this.scroll();
   }
 
   loopBefore(i) {
@@ -162,7 +164,7 @@ class Panes {
     $('stack-of').textContent = task < 0 ? '' : `of ${this.words.task(task)}, outermost first`;
     if (task < 0 || state.tasks[task]?.state === 'done') return fill($('stack'), [element('li', {}, this.none(task < 0 ? 'no task runs' : 'it has ended'))]);
     fill($('stack'), this.model.stack(state, task).map(([name, file, line]) => {
-      const where = element('button', { textContent: `${file}:${line}`, onclick: () => this.showFile(file, line) });
+      const where = element('button', { textContent: `${file}:${line}`, onclick: () => (this.showFile(file, line), this.scroll()) });
       return element('li', {}, element('code', { textContent: pretty(name) }), '  ', file in this.sources.lines ? where : `${file}:${line}`);
     }));
   }
@@ -202,10 +204,20 @@ class Panes {
   }
 
   scrollTo(box, child) {
-    if (!child) return;
-    const high = child.offsetHeight;
-    const y = child.getBoundingClientRect().top - box.getBoundingClientRect().top + box.scrollTop;
-    if (y < box.scrollTop + high || y + 2 * high > box.scrollTop + box.clientHeight) box.scrollTop = y - box.clientHeight / 2;
+    if (child) this.scrolls.push([box, child]);
+  }
+
+  // All is measured before anything is moved, so that the browser lays the page out once.
+  scroll() {
+    const moves = this.scrolls.map(([box, child]) => {
+      const high = child.offsetHeight;
+      const y = child.getBoundingClientRect().top - box.getBoundingClientRect().top + box.scrollTop;
+      const inSight = y >= box.scrollTop + high && y + 2 * high <= box.scrollTop + box.clientHeight;
+      return [box, inSight ? box.scrollTop : y - box.clientHeight / 2];
+    });
+    moves.push([$('printed'), $('printed').scrollHeight]);
+    for (const [box, to] of moves) box.scrollTop = to;
+    this.scrolls = [];
   }
 
   fillFiles() {
@@ -254,6 +266,5 @@ class Panes {
     const lines = this.model.printed(state, 400);
     $('output-count').textContent = state.prints ? `${state.prints} ${state.prints === 1 ? 'line' : 'lines'}` : '';
     fill($('printed'), lines.length ? lines.map(([k, fd, text], n) => element('span', { className: `${fd === 2 ? 'err' : ''} ${event[0] === 'print' && n === lines.length - 1 ? 'last' : ''}`, textContent: text })) : [this.none('nothing yet')]);
-    $('printed').scrollTop = $('printed').scrollHeight;
   }
 }

@@ -69,6 +69,7 @@ class Sources {
   frames(model, state, i) {
     const [kind, , loop, place, a] = model.events[i];
     const own = (frames) => frames.filter((frame) => this.isOwn(frame));
+    if (kind === 'done') return own([this.record.tasks[a].slice(1, 4)]);
     if (place >= 0 && this.record.places[place]?.length) return own(this.record.places[place]).slice().reverse();
     if (kind === 'wait' || kind === 'step' || kind === 'create') return own(model.stack(state, a));
     const task = kind === 'run' ? this.record.handles[a][2] : loop >= 0 ? state.loop(loop).task : -1;

@@ -160,7 +160,8 @@ class Timeline {
     pen.globalAlpha = 1;
   }
 
-  // A thin line from its creation to its end: grey while it waits, amber while it is ready and has not run.
+  // A thin line from its creation to its end: grey while it waits, amber while it is ready and has not run, orange while it
+  // is being cancelled.
   drawLife(pen, colour, lane, y, first, last, upTo) {
     const end = Math.min(lane.died ?? this.model.count - 1, upTo);
     const line = (from, to, stroke, wide) => {
@@ -176,9 +177,27 @@ class Timeline {
     for (let i = firstAt(lane.waits, first, 'to'); i < lane.waits.length && lane.waits[i].from <= last; ++i) {
       const wait = lane.waits[i];
       if (wait.future < 0 || wait.event > upTo) continue;
-      line(this.x(wait.event), Math.min(this.x(end), this.woken(lane, wait, end)), colour.paper, 4);
-      line(this.x(wait.event), Math.min(this.x(end), this.woken(lane, wait, end)), colour.wait, 2);
+      const [from, to] = [this.x(wait.event), Math.min(this.x(end), this.woken(lane, wait, end))];
+      line(from, to, colour.paper, 4);
+      line(from, to, colour.wait, 2);
+      this.drawReason(pen, colour, this.words.future(wait.future), from + 8, to, y - 7);
     }
+    for (const [event, cancelling] of lane.cancels) {
+      if (cancelling === 0 || event > end) continue;
+      const back = lane.cancels.find(([later, n]) => later > event && n === 0)?.[0] ?? end;
+      line(this.x(event), this.x(Math.min(back, end)), colour.cancel, 2.5);
+    }
+  }
+
+  // What a task waits for, where there is room to say it.
+  drawReason(pen, colour, text, from, to, y) {
+    if (to - from < 44) return;
+    pen.font = `10px ${getComputedStyle(document.body).fontFamily}`;
+    if (pen.measureText(text).width < to - from) {
+      pen.fillStyle = colour.soft;
+      pen.fillText(text, from, y);
+    }
+    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
   }
 
   // Where the wait ends: the arrow that goes to the next run leaves there.

@@ -130,7 +130,7 @@ Watch::KnownFuture& Watch::future_of(const AnyTask& task, const AnyFuture& futur
 
 void Watch::before_select(std::optional<double> timeout) {
   const std::lock_guard lock(recorder_.mutex);
-  find_due_timers();
+  due_timers_are_known_ = true;  // no callback has run: none was due
   find_skipped();
   find_cancellations();
   find_cancelled_timers();
@@ -239,11 +239,11 @@ void Watch::task_done(const AnyTask& task) {
   tasks_.erase(task.state());
 }
 
-// What stands in the loop's queue behind what was told of are timers. The first of them may have left it already.
+// Between the selector and the first callback, timers leave the heap for the ready queue only.
 void Watch::find_due_timers() {
   if (std::exchange(due_timers_are_known_, true)) return;
-  const std::size_t queued = std::get<0>(loop_.inspect()).size();
-  while (ready_.size() < queued && !timers_.empty()) {
+  const std::size_t left = std::get<1>(loop_.inspect()).size();
+  while (timers_.size() > left) {
     const Timer timer = asyncio::heappop(timers_);
     enqueue(timer.id, timer.state);
     event("due", array(timer.id), label(timer.id));
