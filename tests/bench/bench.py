@@ -133,8 +133,8 @@ COUNTED = {"call_soon": 20_000, "queue": 40_000, "switch": 20_000, "switch1000":
 
 
 def instructions(command, row, n, load):
-    with tempfile.NamedTemporaryFile("r") as log:
-        valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", f"--log-file={log.name}"]
+    with tempfile.NamedTemporaryFile("r") as log, tempfile.NamedTemporaryFile() as profile:
+        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile.name}", f"--log-file={log.name}"]
         if row in ECHO:
             serve(command, row, load, n, valgrind)
         else:
