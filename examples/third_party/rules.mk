@@ -17,7 +17,7 @@ libs_of_09_websocket   := -lwslay
 
 THIRD_PARTY_PACKAGES := pkg-config libhiredis-dev libc-ares-dev libcurl4-openssl-dev libpq-dev libsqlite3-dev libbson-dev libwslay-dev \
   libssl-dev libnghttp2-dev nlohmann-json3-dev libglib2.0-dev \
-  memcached redis-server dnsmasq-base postgresql openssl nghttp2-server nghttp2-client wrk \
+  memcached redis-server dnsmasq-base postgresql openssl nghttp2-server wrk \
   python3 python3-redis python3-aiohttp python3-asyncpg python3-aiodns python3-websockets python3-motor python3-aiosqlite \
   python3-serial-asyncio python3-httpx python3-h2 python3-gi
 

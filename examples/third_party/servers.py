@@ -67,6 +67,7 @@ class Server:
 
     name = ""  # as servers.py and the table call it
     patience = 15  # seconds until it must answer
+    stop_signal = signal.SIGTERM
     environment: dict[str, str] = {}  # what its clients need to know besides the port
 
     def command(self) -> list[str]:
@@ -153,7 +154,7 @@ class Server:
     def __exit__(self, *_):
         if getattr(self, "process", None) is not None:
             self.go_on()
-            self.process.terminate()
+            self.process.send_signal(self.stop_signal)
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:
@@ -231,6 +232,7 @@ class Postgres(Server):
     """The user postgres needs no password. The first one of a run makes the data directory, the others copy it."""
 
     name = "postgres"
+    stop_signal = signal.SIGINT  # does not wait for its clients
     template = None
 
     @staticmethod

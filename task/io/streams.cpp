@@ -159,7 +159,7 @@ void StreamReaderProtocol::connection_made(std::shared_ptr<Transport> transport)
     if (!done.cancelled() && !done.exception()) return;
     if (!done.cancelled()) {
       done.get_loop().call_exception_handler(
-          {"Unhandled exception in client_connected_cb", done.exception(), done, Handle()});
+          {"Unhandled exception in client_connected_cb", done.exception(), done, {}});
     }
     transport->close();
   });
@@ -201,7 +201,7 @@ StreamWriter::StreamWriter(std::shared_ptr<Transport> transport, std::shared_ptr
     : state_(make_ref<State>(std::move(transport), std::move(protocol), std::move(reader))) {}
 
 StreamWriter::State::~State() {
-  if (transport->is_closing()) return;
+  if (transport->is_closing() || detached()) return;
   if (protocol->get_close_waiter().get_loop().get_debug()) std::cerr << "unclosed StreamWriter\n";
   transport->close();
 }
@@ -212,7 +212,9 @@ Coroutine<void> StreamWriter::drain(Ref<State> state) {
   co_await state->protocol->drain_helper();
 }
 
-Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->protocol->get_close_waiter(); }
+Coroutine<void> StreamWriter::wait_closed(Ref<State> state) {
+  if (!state->detached()) co_await state->protocol->get_close_waiter();
+}
 
 Coroutine<std::pair<StreamReader, StreamWriter>> open_connection(std::string host, int port, StreamOptions options) {
   const StreamReader reader(options.limit, get_running_loop());
@@ -230,7 +232,7 @@ Coroutine<std::pair<StreamReader, StreamWriter>> open_unix_connection(std::strin
   co_return std::pair(reader, StreamWriter(connected.first, protocol, reader));
 }
 
-static ServerOptions server_options(const StreamServerOptions& options) {
+static ServerOptions for_server(const StreamServerOptions& options) {
   return {options.backlog, options.reuse_port, options.start_serving, options.sock};
 }
 
@@ -244,14 +246,13 @@ Coroutine<Server> start_stream_server(ClientConnected client_connected, std::str
                                       StreamServerOptions options) {
   ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
   co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory),
-                                     server_options(options));
+                                     for_server(options));
 }
 
 Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
                                            StreamServerOptions options) {
   ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
-  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory),
-                                          server_options(options));
+  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory), for_server(options));
 }
 
 }  // namespace asyncio
