@@ -46,11 +46,12 @@ class MockTransport : public Transport {
   void pause_reading() override { note("pause"); }
   void resume_reading() override { note("resume"); }
   bool is_reading() const override { return true; }
-  std::shared_ptr<asyncio::Protocol> get_protocol() const override { return nullptr; }
-  void set_protocol(std::shared_ptr<asyncio::Protocol>) override {}
+  std::shared_ptr<asyncio::Protocol> get_protocol() const override { return protocol; }
+  void set_protocol(std::shared_ptr<asyncio::Protocol> other) override { protocol = other; }
 
   std::string log, written;
   bool closing = false;
+  std::shared_ptr<asyncio::Protocol> protocol;
 
  private:
   void note(const char* call) { log += (log.empty() ? "" : " ") + std::string(call); }
@@ -805,6 +806,22 @@ TEST_CASE("wait_closed ends with the connection also after replace_transport",
   stream.run(stream.writer->wait_closed());
   CHECK(before.done());
   CHECK(stream.transport->log == "");
+}
+
+TEST_CASE("a writer whose transport has got another protocol has no more to do with it", "[streams]") {
+  WriterByHand stream;
+  stream.transport->set_protocol(std::make_shared<asyncio::Protocol>());
+  stream.run(stream.writer->wait_closed());
+  stream.writer.reset();
+  CHECK(stream.transport->log == "");
+}
+
+TEST_CASE("a writer that still has its transport's protocol closes it", "[streams]") {
+  WriterByHand stream;
+  stream.transport->set_protocol(stream.protocol);
+  stream.writer.reset();
+  CHECK(stream.transport->log == "close");
+  stream.transport->set_protocol(nullptr);
 }
 
 TEST_CASE("wait_closed raises what the connection died of, and so does every other one",

@@ -4,6 +4,7 @@
 tests/NAME.py says for each program:
     SERVER       the class of servers.py whose port the program gets as its argument; None: the program needs none
     OUTPUT       what the program and its twin print
+    NEEDS        programs without which it is skipped; need not be there
     test_*(run)  more cases; `run` is a Run
 `NAME PORT bench` prints lines "LABEL: N operations/s". A line per program: built, server version, cases passed, whether
 the twin agrees, operations/s here and there."""
@@ -138,6 +139,8 @@ class Program:
             self.cells.append(f"{what} {int(rate):,}/s here{beside}")
 
     def check(self, measure):
+        for needed in getattr(self.tests, "NEEDS", ()):
+            servers.find(needed)
         version = f"{self.tests.SERVER.name} {self.tests.SERVER.version()}" if self.tests.SERVER else "no server"
         self.case("output", self.demonstrate, self.run)
         for name, test in vars(self.tests).items():

@@ -36,7 +36,7 @@ third_party_built   := $(foreach name,$(PROGRAMS),$(if $(and $(call has_packages
 third_party_skipped := $(foreach name,$(filter-out $(third_party_built),$(PROGRAMS)),$(name):$(subst $(empty) $(empty),+,$(strip $(needs_$(name)) $(header_of_$(name)))))
 endif
 
-third-party: $(addprefix $(BUILD)/examples/third_party/,$(third_party_built)) $(BUILD)/examples/http/server_async2  ## the loop among real libraries and servers: builds and tests examples/third_party
+third-party: $(addprefix $(BUILD)/examples/third_party/,$(third_party_built)) $(addprefix $(BUILD)/examples/http/,server_async2 json_server)  ## the loop among real libraries and servers: builds and tests examples/third_party
 	@BUILD=$(abspath $(BUILD)) python3 examples/third_party/driver.py $(BUILD) $(third_party_built) $(addprefix skipped:,$(third_party_skipped))
 
 # The headers of others are not held to our warnings.

@@ -200,7 +200,7 @@ StreamWriter::StreamWriter(std::shared_ptr<Transport> transport, std::shared_ptr
 
 StreamWriter::State::~State() {
   raised_by([this] {  // a destructor cannot raise what a transport of one's own may
-    if (transport->is_closing()) return;
+    if (transport->is_closing() || detached()) return;
     if (protocol->get_close_waiter().get_loop().get_debug()) std::cerr << "unclosed StreamWriter\n";
     transport->close();
   });
@@ -212,7 +212,9 @@ Coroutine<void> StreamWriter::drain(Ref<State> state) {
   co_await state->protocol->drain_helper();
 }
 
-Coroutine<void> StreamWriter::wait_closed(Ref<State> state) { co_await state->protocol->get_close_waiter(); }
+Coroutine<void> StreamWriter::wait_closed(Ref<State> state) {
+  if (!state->detached()) co_await state->protocol->get_close_waiter();
+}
 
 static Coroutine<StreamPair> open_stream(FileDescriptor socket, std::size_t limit) {
   const auto [transport, protocol] = co_await connect_stream<SelectorSocketTransport>(std::move(socket), limit);

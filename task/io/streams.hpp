@@ -138,7 +138,8 @@ class StreamReaderProtocol : public Protocol, public std::enable_shared_from_thi
   bool connection_lost_ = false;
 };
 
-/// A reference to the writing end of a stream. When the last reference is gone, the stream is closed.
+/// A reference to the writing end of a stream. When the last reference is gone, the stream is closed, unless another
+/// protocol has got the transport; then wait_closed() does not wait either. NOTES [detached-writer]
 /// asyncio: streams.StreamWriter
 class StreamWriter {
  public:
@@ -181,6 +182,7 @@ class StreamWriter {
     State(std::shared_ptr<Transport> t, std::shared_ptr<StreamReaderProtocol> p, std::optional<StreamReader> r)
         : transport(std::move(t)), protocol(std::move(p)), reader(std::move(r)) {}
     ~State() override;
+    bool detached() const { return transport->get_protocol() && transport->get_protocol() != protocol; }
     std::shared_ptr<Transport> transport;
     std::shared_ptr<StreamReaderProtocol> protocol;
     std::optional<StreamReader> reader;
