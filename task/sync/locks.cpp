@@ -76,7 +76,7 @@ Coroutine<bool> Condition::wait() {
   waiter.unlink();
   // It always returns with the lock acquired. A cancellation while it waits for the lock is raised afterwards. Without
   // memory to wait for it, it tries again in each iteration.
-  for (bool acquired = false, waits = true; !acquired;) {
+  for (bool acquired = false, waits = true; !acquired && (waits || locked());) {
     try {
       if (!waits) co_await BareYield();
       acquired = co_await acquire();
@@ -85,6 +85,7 @@ Coroutine<bool> Condition::wait() {
       waits = holds<CancelledError>(error);
     }
   }
+  lock_.locked_ = true;  // without memory to ask for it, it takes a lock that is free
   if (!error) co_return true;
   notify_waiters(1);  // we may have been notified: pass the notification on
   std::rethrow_exception(error);

@@ -45,6 +45,8 @@ template <class Derived> class ContextManager {
 
 /// A mutex for tasks, in the order in which they ask for it. It is not for threads. asyncio: locks.Lock
 class Lock : public ContextManager<Lock>, private LoopBound {
+  friend class Condition;
+
  public:
   /// asyncio: locks.Lock.locked
   bool locked() const noexcept { return locked_; }
