@@ -217,8 +217,7 @@ template <class T> class Future : public AnyFuture {
   /// Calls f(Future<T>) through call_soon when the future is done, also if it is already done. RuntimeError if the loop
   /// is closed. asyncio: futures.Future.add_done_callback
   template <class F> CallbackId add_done_callback(F f) const {
-    static_assert(std::is_invocable_v<F&, Future<T>>,
-                  "a done callback is called with the future that is done: f(Future<T>)");
+    static_assert(std::is_invocable_v<F&, Future<T>>, "a done callback is called with its future: f(Future<T>)");
     return checked().add_done_callback(make_ref<DoneCallbackOf<F, Future<T>>>(std::move(f)));
   }
 

@@ -57,8 +57,7 @@ class AbstractEventLoop {
   /// Sends a regular file from `offset` (in bytes) to its end, but at most `count` bytes. Returns how many were sent.
   /// ValueError for a count of 0.
   /// asyncio: base_events.BaseEventLoop.sock_sendfile
-  Coroutine<std::size_t> sock_sendfile(int fd, int file, std::size_t offset = 0,
-                                       std::optional<std::size_t> count = std::nullopt);
+  Coroutine<std::size_t> sock_sendfile(int fd, int file, std::size_t offset = 0, std::optional<std::size_t> count = {});
 
   // Connections, defined in task/io/servers.hpp. A factory, () -> std::shared_ptr<P>, is called once per connection.
 

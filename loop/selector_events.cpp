@@ -105,8 +105,7 @@ void EventLoop::empty_inbox() noexcept {
     make_room(handles.size() + 1);  // and for the handle that wake() is about to queue
     for (Counted* handle : handles) ready_.append(Ref<HandleState>::adopt(static_cast<HandleState*>(handle)));
   });
-  for (std::size_t i = first; observer_ && i < ready_.size(); ++i)
-    observer_->handle_scheduled(Handle(ready_[i]), Handle());
+  for (std::size_t i = first; observer_ && i < ready_.size(); ++i) observer_->handle_scheduled(Handle(ready_[i]), {});
 }
 
 }  // namespace asyncio

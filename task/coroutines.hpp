@@ -105,8 +105,7 @@ template <class T> class CoroutineAwaiter {
 /// How `co_await future` works. The six lines of upstream's method are three members here. The result of an rvalue is
 /// moved out if it cannot be copied or if this is the only reference. asyncio: futures.Future.__await__
 template <class T, bool IsRvalue> class FutureAwaiter {
-  static_assert(IsRvalue || std::is_void_v<T> || copyable<T>,
-                "this result can only be moved: write co_await std::move(future)");
+  static_assert(IsRvalue || std::is_void_v<T> || copyable<T>, "it can only be moved: write co_await std::move(future)");
 
  public:
   FutureAwaiter(Frame& awaiting, Future<T> future) noexcept : awaiting_(awaiting), future_(std::move(future)) {}

@@ -181,8 +181,7 @@ template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
   return get_running_loop().create_task(std::move(f), options);
 }
 template <class F> void create_task(F, TaskOptions = {}) {
-  static_assert(CoroutineFunction<F>,
-                "create_task needs a Coroutine, or a callable without arguments that returns one");
+  static_assert(CoroutineFunction<F>, "create_task needs a Coroutine or a callable without arguments that returns one");
 }
 
 /// The task of the loop that is running now, or null. By default of the running loop; RuntimeError if no loop runs.

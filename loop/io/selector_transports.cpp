@@ -67,20 +67,18 @@ SelectorTransport::~SelectorTransport() {
 void SelectorTransport::start() {
   loop_->call_soon([self = shared_from_this()] {
     const std::exception_ptr failed = raised_by([&] { self->call_connection_made(); });
-    if (self->starts_reading()) self->call_protocol("Fatal error: cannot read", [&] { self->add_reader(); });
+    if (self->starts_reading()) self->call_protocol("Fatal error: cannot read", true, [&] { self->add_reader(); });
     if (holds<std::bad_alloc>(failed)) self->force_close(failed);  // nobody would serve it
     if (failed) std::rethrow_exception(failed);
   });
 }
 
 void SelectorTransport::add_reader() {
-  loop_->add_io_handle(fd_.get(), selectors::EVENT_READ,
-                       make_handle([self = shared_from_this()] { self->read_ready(); }));
+  loop_->add_io_handle(fd_.get(), selectors::EVENT_READ, make_handle([t = shared_from_this()] { t->read_ready(); }));
 }
 
 void SelectorTransport::add_writer() {
-  loop_->add_io_handle(fd_.get(), selectors::EVENT_WRITE,
-                       make_handle([self = shared_from_this()] { self->write_ready(); }));
+  loop_->add_io_handle(fd_.get(), selectors::EVENT_WRITE, make_handle([t = shared_from_this()] { t->write_ready(); }));
 }
 
 void SelectorTransport::remove_reader() { loop_->remove_io_handle(fd_.get(), selectors::EVENT_READ); }
@@ -157,7 +155,7 @@ void SelectorTransport::fatal_os_error(const char* what, const char* message) {
   fatal_error(os_error(errno, what), message);
 }
 
-template <class F> bool SelectorTransport::call_protocol(const char* failed, F f, bool fatal) {
+template <class F> bool SelectorTransport::call_protocol(const char* failed, bool fatal, F f) {
   const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may replace it
   const std::exception_ptr error = raised_by(f);
   if (holds<Exit>(error)) std::rethrow_exception(error);
@@ -185,16 +183,14 @@ void SelectorTransport::set_write_buffer_limits(WriteBufferLimits limits) {
 void SelectorTransport::maybe_pause_protocol() {
   if (buffer_size_ <= high_water_ || protocol_paused_ || !protocol_) return;
   protocol_paused_ = true;
-  call_protocol(
-      "protocol.pause_writing() failed", [&] { protocol_->pause_writing(); }, false);
+  call_protocol("protocol.pause_writing() failed", false, [&] { protocol_->pause_writing(); });
 }
 
 // asyncio: transports._FlowControlMixin._maybe_resume_protocol
 void SelectorTransport::maybe_resume_protocol() {
   if (!protocol_paused_ || buffer_size_ > low_water_ || !protocol_) return;
   protocol_paused_ = false;
-  call_protocol(
-      "protocol.resume_writing() failed", [&] { protocol_->resume_writing(); }, false);
+  call_protocol("protocol.resume_writing() failed", false, [&] { protocol_->resume_writing(); });
 }
 
 void SelectorTransport::all_written() {
@@ -244,7 +240,7 @@ void SelectorSocketTransport::read_ready() {
   const std::span<char> buffer = world().read_buffer(MAX_SIZE);
   const ssize_t n = receive(buffer);
   if (n > 0) {
-    call_protocol("Fatal error: protocol.data_received() call failed.", [&] {
+    call_protocol("Fatal error: protocol.data_received() call failed.", true, [&] {
       static_cast<Protocol&>(*protocol_).data_received({buffer.data(), static_cast<std::size_t>(n)});
     });
   } else if (n == 0) {
@@ -258,8 +254,8 @@ void SelectorSocketTransport::read_ready() {
 void SelectorSocketTransport::read_ready_on_eof() {
   bool keep_open = false;
   eof_received_ = true;
-  const bool called = call_protocol("Fatal error: protocol.eof_received() call failed.",
-                                   [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
+  const bool called = call_protocol("Fatal error: protocol.eof_received() call failed.", true,
+                                    [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
   if (!called) return;
   if (keep_open) {
     remove_reader();  // the protocol may still write
@@ -286,7 +282,7 @@ void SelectorSocketTransport::write(std::string_view data) {
     if (n > 0) data.remove_prefix(n);
     if (data.empty()) return;
   }
-  const bool kept = call_protocol("Fatal write error on socket transport", [&] {
+  const bool kept = call_protocol("Fatal write error on socket transport", true, [&] {
     buffer_.append(data);
     if (buffer_size_ == 0) add_writer();
     buffer_size_ += data.size();
@@ -333,8 +329,7 @@ void UnixReadPipeTransport::read_ready_on_eof() {
 }
 
 UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol)
-    : SelectorSocketTransport(loop, std::move(fd), std::move(protocol)),
-      is_char_device_(S_ISCHR(file_mode(this->fd()))) {
+    : SelectorSocketTransport(loop, std::move(fd), std::move(protocol)), char_device_(S_ISCHR(file_mode(this->fd()))) {
   ignore_sigpipe();
 }
 

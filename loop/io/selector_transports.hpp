@@ -72,8 +72,8 @@ class SelectorTransport : public virtual BaseTransport, public std::enable_share
   void fatal_error(std::exception_ptr exception, const char* message);
   void fatal_os_error(const char* what, const char* message);
   bool lost_write();
-  /// Calls f(), which calls a method of the protocol. If it throws, the connection is closed, and this returns false.
-  template <class F> bool call_protocol(const char* failed, F f, bool fatal = true);
+  /// Calls f(), which calls a method of the protocol. If it throws, this returns false, and a fatal error closes the connection.
+  template <class F> bool call_protocol(const char* failed, bool fatal, F f);
 
   EventLoop* loop_;
   FileDescriptor fd_;
@@ -153,11 +153,11 @@ class UnixWritePipeTransport final : public SelectorSocketTransport {
   void write_eof() override { close(); }
 
  private:
-  bool starts_reading() const override { return !is_char_device_ && is_reading_now(); }
+  bool starts_reading() const override { return !char_device_ && is_reading_now(); }
   void read_ready() override;
   ssize_t send(std::string_view data) noexcept override;
 
-  bool is_char_device_;
+  bool char_device_;
 };
 
 /// A datagram socket. asyncio: selector_events._SelectorDatagramTransport

@@ -15,8 +15,7 @@ Ref<ContextValue> context_get(std::uint64_t variable) {
 
 // Copies the map, because snapshots share it. Contexts hold few variables.
 Ref<ContextValue> context_set(std::uint64_t variable, Ref<ContextValue> value) {
-  static thread_local const Finally drop_last_of_thread(
-      [] { Ref<ContextState>::adopt(std::exchange(current_context, nullptr)); });
+  static thread_local Finally at_thread_end([] { Ref<ContextState>::adopt(std::exchange(current_context, nullptr)); });
   if (!current_context) current_context = make_ref<ContextState>().detach();
   Ref<ContextValue> old = context_get(variable);
   auto values = current_context->values ? *current_context->values : ContextState::Values();

@@ -90,8 +90,7 @@ Context copy_context_for_thread();
 /// The value before ContextVar::set, which returns it; for reset(). asyncio: contextvars.Token
 class Token {
  public:
-  Token(std::uint64_t variable, Ref<ContextValue> old_value)
-      : state_(make_ref<State>(variable, std::move(old_value))) {}
+  Token(std::uint64_t id, Ref<ContextValue> old_value) : state_(make_ref<State>(id, std::move(old_value))) {}
 
  private:
   template <class T> friend class ContextVar;

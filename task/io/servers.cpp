@@ -29,10 +29,9 @@ std::vector<SocketAddress> without_duplicates(const std::vector<SocketAddress>& 
 }
 
 // asyncio: base_events.BaseEventLoop._connect_sock
-Coroutine<FileDescriptor> connect_sock(EventLoop& loop, SocketAddress address,
-                                       std::optional<SocketAddress> local_addr) {
+Coroutine<FileDescriptor> connect_sock(EventLoop& loop, SocketAddress address, std::optional<SocketAddress> local) {
   FileDescriptor socket = make_socket(address.family(), SOCK_STREAM);
-  if (local_addr) check_call(::bind(socket.get(), local_addr->data(), local_addr->size()), "bind");
+  if (local) check_call(::bind(socket.get(), local->data(), local->size()), "bind");
   co_await loop.sock_connect(socket.get(), address);
   co_return socket;
 }
@@ -118,8 +117,7 @@ Coroutine<FileDescriptor> connect_unix_socket(EventLoop& loop, std::string path)
   return connect_sock(loop, SocketAddress::unix_path(path), std::nullopt);
 }
 
-FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
-                                    const std::optional<SocketAddress>& remote) {
+FileDescriptor datagram_socket(const std::optional<SocketAddress>& local, const std::optional<SocketAddress>& remote) {
   if (!local && !remote) throw ValueError("unexpected address family: give a local or a remote address");
   FileDescriptor socket = make_socket(local ? local->family() : remote->family(), SOCK_DGRAM);
   if (local) check_call(::bind(socket.get(), local->data(), local->size()), "bind");
@@ -139,8 +137,7 @@ Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTranspor
   }
 }
 
-Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, ProtocolFactory factory,
-                                  ServerOptions options) {
+Coroutine<Server> serve(EventLoop& loop, std::string host, int port, ProtocolFactory factory, ServerOptions options) {
   std::vector<FileDescriptor> sockets;
   if (options.sock >= 0) {
     sockets.push_back(own_socket(loop, options.sock));
@@ -150,8 +147,7 @@ Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, P
   co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
 
-Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, ProtocolFactory factory,
-                                       ServerOptions options) {
+Coroutine<Server> serve_unix(EventLoop& loop, std::string path, ProtocolFactory factory, ServerOptions options) {
   struct stat status;
   const bool replace = options.sock < 0 && ::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
   if (replace) ::unlink(path.c_str());
@@ -209,13 +205,12 @@ void ServerState::accept_connection(int fd) {
 
 // Makes the protocol and its transport. In debug mode an error is reported; the connection is closed.
 // asyncio: selector_events.BaseSelectorEventLoop._accept_connection2
-Coroutine<void> ServerState::accept_connection2(std::shared_ptr<ServerState> self, FileDescriptor connection) {
+Coroutine<void> ServerState::accept_connection2(std::shared_ptr<ServerState> self, FileDescriptor socket) {
   EventLoop& loop = self->loop();
   try {
     const std::shared_ptr<Protocol> protocol = self->factory_();
     if (self->closed_) co_return;
-    co_await wait_connected(loop,
-                            std::make_shared<SelectorSocketTransport>(loop, std::move(connection), protocol, self));
+    co_await wait_connected(loop, std::make_shared<SelectorSocketTransport>(loop, std::move(socket), protocol, self));
   } catch (const Exit&) {
     throw;
   } catch (...) {

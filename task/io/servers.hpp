@@ -38,7 +38,7 @@ class ServerState final : public AbstractServer, public std::enable_shared_from_
   EventLoop& loop() const { return anchor_->get_loop(); }
   void listen_for(int fd);
   void accept_connection(int fd);
-  static Coroutine<void> accept_connection2(std::shared_ptr<ServerState> self, FileDescriptor connection);
+  static Coroutine<void> accept_connection2(std::shared_ptr<ServerState> self, FileDescriptor socket);
   void wakeup();
 
   Ref<LoopAnchor> anchor_;
@@ -89,12 +89,9 @@ class Server {
 // The part of each method that does not depend on the factory's type.
 Coroutine<FileDescriptor> connect_socket(EventLoop& loop, std::string host, int port, ConnectionOptions options);
 Coroutine<FileDescriptor> connect_unix_socket(EventLoop& loop, std::string path);
-Coroutine<Server> start_server_on(EventLoop& loop, std::string host, int port, ProtocolFactory factory,
-                                  ServerOptions options);
-Coroutine<Server> start_unix_server_on(EventLoop& loop, std::string path, ProtocolFactory factory,
-                                       ServerOptions options);
-FileDescriptor bind_datagram_socket(const std::optional<SocketAddress>& local,
-                                    const std::optional<SocketAddress>& remote);
+Coroutine<Server> serve(EventLoop& loop, std::string host, int port, ProtocolFactory factory, ServerOptions options);
+Coroutine<Server> serve_unix(EventLoop& loop, std::string path, ProtocolFactory factory, ServerOptions options);
+FileDescriptor datagram_socket(const std::optional<SocketAddress>& local, const std::optional<SocketAddress>& remote);
 /// Starts the transport and waits until connection_made() was called.
 /// asyncio: base_events.BaseEventLoop._create_connection_transport
 Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTransport> transport);
@@ -135,7 +132,7 @@ Coroutine<Connected<Transport, Factory>> AbstractEventLoop::connect_write_pipe(F
 
 template <class Factory> Coroutine<Connected<DatagramTransport, Factory>> AbstractEventLoop::create_datagram_endpoint(
     Factory factory, std::optional<SocketAddress> local_addr, std::optional<SocketAddress> remote_addr) {
-  FileDescriptor socket = bind_datagram_socket(local_addr, remote_addr);
+  FileDescriptor socket = datagram_socket(local_addr, remote_addr);
   co_return co_await connect_transport<DatagramTransport, SelectorDatagramTransport>(self(), factory, std::move(socket),
                                                                                      remote_addr);
 }
@@ -147,12 +144,12 @@ template <class Factory> ProtocolFactory shared_factory(Factory factory) {
 
 template <class Factory>
 Coroutine<Server> AbstractEventLoop::create_server(Factory factory, std::string host, int port, ServerOptions options) {
-  return start_server_on(self(), std::move(host), port, shared_factory(std::move(factory)), options);
+  return serve(self(), std::move(host), port, shared_factory(std::move(factory)), options);
 }
 
 template <class Factory>
 Coroutine<Server> AbstractEventLoop::create_unix_server(Factory factory, std::string path, ServerOptions options) {
-  return start_unix_server_on(self(), std::move(path), shared_factory(std::move(factory)), options);
+  return serve_unix(self(), std::move(path), shared_factory(std::move(factory)), options);
 }
 
 }  // namespace asyncio

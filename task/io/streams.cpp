@@ -95,9 +95,9 @@ std::optional<std::size_t> StreamReaderState::find_end(const std::vector<std::st
                                                        std::size_t& offset) const {
   std::optional<std::size_t> first_end;
   std::size_t longest = 0, length = 0;
-  for (const std::string& separator : separators) {
+  for (const std::string& separator : ends) {
     longest = std::max(longest, separator.size());
-    const std::size_t start = data().find(separator, offset);
+    const std::size_t start = data().find(separator, from);
     if (start == std::string::npos || (first_end && start + separator.size() >= *first_end)) continue;
     first_end = start + separator.size();
     length = separator.size();
@@ -106,8 +106,8 @@ std::optional<std::size_t> StreamReaderState::find_end(const std::vector<std::st
     throw LimitOverrunError("Separator is found, but chunk is longer than limit", *first_end - length);
   }
   if (first_end) return first_end;
-  if (size() + 1 > longest) offset = std::max(offset, size() + 1 - longest);
-  if (offset > limit_) throw LimitOverrunError("Separator is not found, and chunk exceed the limit", offset);
+  if (size() + 1 > longest) from = std::max(from, size() + 1 - longest);
+  if (from > limit_) throw LimitOverrunError("Separator is not found, and chunk exceed the limit", from);
   return std::nullopt;
 }
 
@@ -231,22 +231,20 @@ Coroutine<StreamPair> open_unix_connection(std::string path, StreamOptions optio
   co_return co_await open_stream(std::move(socket), options.limit);
 }
 
-static ProtocolFactory stream_factory(ClientConnected client_connected, std::size_t limit) {
-  return [&loop = get_running_loop(), client_connected, limit] {
-    return std::make_shared<StreamReaderProtocol>(StreamReader(limit, loop), client_connected);
+static ProtocolFactory stream_factory(ClientConnected cb, std::size_t limit) {
+  return [&loop = get_running_loop(), cb, limit] {
+    return std::make_shared<StreamReaderProtocol>(StreamReader(limit, loop), cb);
   };
 }
 
-Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
-                                      StreamServerOptions options) {
-  ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
-  co_return co_await start_server_on(get_running_loop(), std::move(host), port, std::move(factory), options);
+Coroutine<Server> start_stream_server(ClientConnected cb, std::string host, int port, StreamServerOptions options) {
+  ProtocolFactory factory = stream_factory(std::move(cb), options.limit);
+  co_return co_await serve(get_running_loop(), std::move(host), port, std::move(factory), options);
 }
 
-Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
-                                           StreamServerOptions options) {
-  ProtocolFactory factory = stream_factory(std::move(client_connected), options.limit);
-  co_return co_await start_unix_server_on(get_running_loop(), std::move(path), std::move(factory), options);
+Coroutine<Server> start_unix_stream_server(ClientConnected cb, std::string path, StreamServerOptions options) {
+  ProtocolFactory factory = stream_factory(std::move(cb), options.limit);
+  co_return co_await serve_unix(get_running_loop(), std::move(path), std::move(factory), options);
 }
 
 }  // namespace asyncio

@@ -40,7 +40,7 @@ class StreamReaderState : public Counted {
   void maybe_resume_transport(std::size_t left);
   void wakeup_waiter();
   Coroutine<void> wait_for_data(const char* caller);
-  std::optional<std::size_t> find_end(const std::vector<std::string>& separators, std::size_t& offset) const;
+  std::optional<std::size_t> find_end(const std::vector<std::string>& ends, std::size_t& from) const;
 
   Ref<LoopAnchor> anchor_;
   const std::size_t limit_;
@@ -213,10 +213,8 @@ Coroutine<StreamPair> open_connection(std::string host, int port, StreamOptions 
 /// The same to a UNIX socket. asyncio: streams.open_unix_connection
 Coroutine<StreamPair> open_unix_connection(std::string path, StreamOptions options = {});
 
-Coroutine<Server> start_stream_server(ClientConnected client_connected, std::string host, int port,
-                                      StreamServerOptions options);
-Coroutine<Server> start_unix_stream_server(ClientConnected client_connected, std::string path,
-                                           StreamServerOptions options);
+Coroutine<Server> start_stream_server(ClientConnected cb, std::string host, int port, StreamServerOptions options);
+Coroutine<Server> start_unix_stream_server(ClientConnected cb, std::string path, StreamServerOptions options);
 
 /// The coroutine of a client and its callable, which may outlive the server.
 template <class F, class T> Coroutine<void> serve_client_(std::shared_ptr<F> /*callback*/, Coroutine<T> client) {
@@ -235,16 +233,14 @@ template <class F> ClientConnected client_connected(F f) {
   };
 }
 
-/// Calls client_connected_cb(reader, writer) for every connection and runs the coroutine that it returns as a task.
+/// Calls cb(reader, writer), upstream's client_connected_cb, for every connection and runs the coroutine that it returns as a task.
 /// Errors as create_server. asyncio: streams.start_server
-template <class F>
-Coroutine<Server> start_server(F client_connected_cb, std::string host, int port, StreamServerOptions options = {}) {
-  return start_stream_server(client_connected(std::move(client_connected_cb)), std::move(host), port, options);
+template <class F> Coroutine<Server> start_server(F cb, std::string host, int port, StreamServerOptions options = {}) {
+  return start_stream_server(client_connected(std::move(cb)), std::move(host), port, options);
 }
 /// The same on a UNIX socket. asyncio: streams.start_unix_server
-template <class F>
-Coroutine<Server> start_unix_server(F client_connected_cb, std::string path, StreamServerOptions options = {}) {
-  return start_unix_stream_server(client_connected(std::move(client_connected_cb)), std::move(path), options);
+template <class F> Coroutine<Server> start_unix_server(F cb, std::string path, StreamServerOptions options = {}) {
+  return start_unix_stream_server(client_connected(std::move(cb)), std::move(path), options);
 }
 
 }  // namespace asyncio

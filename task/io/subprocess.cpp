@@ -10,7 +10,7 @@
 #include <array>
 #include <cerrno>
 
-#include "task/io/threads.hpp"
+#include "task/io/streams.hpp"
 #include "task/sync/waiting.hpp"
 
 namespace asyncio {
@@ -164,19 +164,11 @@ void ProcessState::watch(EventLoop& loop) {
   const std::shared_ptr<ProcessState> self(shared_from_this().get(), [state = shared_from_this()](ProcessState*) {
     state->end();  // the loop was closed before the child had ended
   });
-  pidfd_ = FileDescriptor(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (pidfd_) {
-    loop.add_reader(pidfd_.get(), [self, &loop] {
-      loop.remove_reader(self->pidfd_.get());
-      self->pidfd_ = FileDescriptor();
-      self->process_exited(wait_blocking(self->pid));
-    });
-    return;
-  }
-  // Before Linux 5.3: a thread waits. asyncio: unix_events.ThreadedChildWatcher
-  const auto waiting = std::make_shared<ThreadPoolExecutor>(1);
-  loop.run_in_executor(waiting.get(), wait_blocking, pid).add_done_callback([self, waiting](const Future<int>& done) {
-    self->process_exited(done.result());
+  pidfd_ = FileDescriptor(check_call(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)), "pidfd_open"));
+  loop.add_reader(pidfd_.get(), [self, &loop] {
+    loop.remove_reader(self->pidfd_.get());
+    self->pidfd_ = FileDescriptor();
+    self->process_exited(wait_blocking(self->pid));
   });
 }
 

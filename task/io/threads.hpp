@@ -41,8 +41,7 @@ template <> struct Pickle<std::string> {
 /// The call of f(args...), and its result or exception. asyncio: thread._WorkItem
 template <class R, class F, class... Args> class CallItem final : public WorkItem {
  public:
-  template <class... Values> explicit CallItem(Values&&... values)
-      : call_(std::in_place, std::forward<Values>(values)...) {}
+  template <class... V> explicit CallItem(V&&... values) : call_(std::in_place, std::forward<V>(values)...) {}
 
   void run() noexcept override {
     exception_ = raised_by([this] { call(); });

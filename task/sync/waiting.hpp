@@ -156,11 +156,10 @@ Coroutine<void> wait_until(std::vector<AnyFuture> futures, WaitOptions options);
 
 /// Waits until some or all futures are done, or the timeout has passed. It does not raise their exceptions and cancels
 /// none of them. ValueError if the vector is empty. F is Future, Task, AnyFuture or AnyTask. asyncio: tasks.wait
-template <std::convertible_to<AnyFuture> F>
-Coroutine<WaitResult<F>> wait(std::vector<F> futures, WaitOptions options = {}) {
+template <std::convertible_to<AnyFuture> F> Coroutine<WaitResult<F>> wait(std::vector<F> fs, WaitOptions options = {}) {
   std::vector<F> unique;
   std::unordered_set<AnyFuture> seen;
-  for (F& future : futures) {
+  for (F& future : fs) {
     if (seen.insert(future).second) unique.push_back(std::move(future));
   }
   co_await wait_until(std::vector<AnyFuture>(unique.begin(), unique.end()), options);

@@ -1,5 +1,5 @@
 // A result that can only be moved is moved out of the future, once: the caller has to say that he means it.
-// error: this result can only be moved: write co_await std::move(future)
+// error: it can only be moved: write co_await std::move(future)
 #include <memory>
 
 #include "asyncio.hpp"

@@ -1,5 +1,5 @@
 // A done callback is called with the future.
-// error: a done callback is called with the future that is done: f(Future<T>)
+// error: a done callback is called with its future: f(Future<T>)
 #include "asyncio.hpp"
 
 void f(asyncio::Future<int> future) {
