@@ -89,7 +89,7 @@ Coroutine<std::string> StreamReaderState::readexactly(Ref<StreamReaderState> sel
   co_return self->take(n);
 }
 
-// The end of the separator that ends first, searched from `offset` on. If there is none, `offset` becomes the position
+// The end of the separator that ends first, searched from `from` on. If there is none, `from` becomes the position
 // from which to search next time.
 std::optional<std::size_t> StreamReaderState::find_end(const std::vector<std::string>& separators,
                                                        std::size_t& offset) const {
