@@ -91,8 +91,7 @@ Coroutine<std::string> StreamReaderState::readexactly(Ref<StreamReaderState> sel
 
 // The end of the separator that ends first, searched from `from` on. If there is none, `from` becomes the position
 // from which to search next time.
-std::optional<std::size_t> StreamReaderState::find_end(const std::vector<std::string>& separators,
-                                                       std::size_t& offset) const {
+std::optional<std::size_t> StreamReaderState::find_end(const std::vector<std::string>& ends, std::size_t& from) const {
   std::optional<std::size_t> first_end;
   std::size_t longest = 0, length = 0;
   for (const std::string& separator : ends) {
