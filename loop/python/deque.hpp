@@ -24,7 +24,7 @@ template <class T> class Deque {
     mask_ = std::bit_ceil(n) - 1;
     tail_ -= std::exchange(head_, 0);
   }
-  T& operator[](std::size_t i) noexcept { return ring_[(head_ + i) & mask_]; }
+  T& operator[](std::size_t i) const noexcept { return ring_[(head_ + i) & mask_]; }
   void append(T&& item) noexcept { ring_[tail_++ & mask_] = std::move(item); }
   T popleft() noexcept { return std::move(ring_[head_++ & mask_]); }
 
