@@ -1,6 +1,6 @@
 // The playground: a page on 127.0.0.1 with an editor for the little language of tests/differential. "Run" executes the
 // program here and on CPython, each in a process of its own that is bounded in time and memory.
-//   playground DIFFERENTIAL PYTHON [PORT]   PYTHON may be "-": only here
+//   playground DIFFERENTIAL RECORDED PYTHON [PORT]   RECORDED is DIFFERENTIAL with the recorder; PYTHON may be "-": only here
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
@@ -18,7 +18,7 @@ using asyncio::Coroutine;
 using asyncio::StreamReader;
 using asyncio::StreamWriter;
 
-constexpr std::size_t MAX_PROGRAM = 16 * 1024, MAX_OUTPUT = 1024 * 1024;
+constexpr std::size_t MAX_PROGRAM = 16 * 1024, MAX_OUTPUT = 8 * 1024 * 1024;
 constexpr int AT_ONCE = 2, MAX_WAITING = 16, MAX_CLIENTS = 64;
 constexpr double MAX_SECONDS = 10, MAX_REQUEST_SECONDS = 15;
 // CPU seconds, and KiB of address space: what a program gets that never ends, or asks for everything.
@@ -63,8 +63,10 @@ struct Request {
 
 class Playground {
  public:
-  Playground(std::string differential, std::string python)
-      : differential_(std::move(differential)), python_(std::move(python)), slots_(AT_ONCE) {
+  Playground(std::string differential, std::string recorded, std::string python)
+      : compare_{std::move(differential), "traces", std::move(python)},
+        record_{"examples/study/step_view", std::move(recorded)},
+        slots_(AT_ONCE) {
     const std::filesystem::path folder = "examples/study";
     page_ = read_file(folder / "playground.html");
     const std::string mark = "/*DATA*/";
@@ -148,19 +150,35 @@ class Playground {
     if (request.method == "GET" && request.target == "/") {
       co_return http::response("200 OK", "text/html; charset=utf-8", page_, false);
     }
-    if (request.target != "/run") throw http::Error("404 Not Found");
+    const bool step = request.target == "/step";
+    if (request.target != "/run" && !step) throw http::Error("404 Not Found");
     if (request.method != "POST") throw http::Error("405 Method Not Allowed");
     if (waiting_ >= MAX_WAITING) throw http::Error("503 Service Unavailable");
     ++waiting_;
     const asyncio::Finally done([this] { --waiting_; });
-    const auto run_it = [&] { return run(request.body); };
-    const std::string answer = co_await asyncio::async_with(slots_, run_it);
-    co_return http::response("200 OK", "application/json", answer, false);
+    const auto run_it = [&] { return run(step ? record_ : compare_, request.body); };
+    const Output output = co_await asyncio::async_with(slots_, run_it);
+    if (!output.error.empty()) {
+      co_return http::response("200 OK", "application/json", "{\"error\":" + json_string(output.error) + "}", false);
+    }
+    if (step) co_return http::response("200 OK", "text/html; charset=utf-8", output.text, false);
+    co_return http::response("200 OK", "application/json", traces_as_json(output.text), false);
   }
 
-  // {"here": trace, "there": CPython's or null}, or {"error": why not}.
-  Coroutine<std::string> run(std::string program) {
-    std::vector<std::string> argv{"/bin/sh", "-c", BOUNDED, "sh", differential_, "traces", python_};
+  struct Output {
+    std::string text, error;  // the error says why there is no text
+  };
+
+  static std::string traces_as_json(const std::string& text) {
+    const std::size_t separator = text.find("\n%\n");
+    const bool compared = separator != text.npos;
+    return "{\"here\":" + json_string(text.substr(0, separator)) +
+           ",\"there\":" + (compared ? json_string(text.substr(separator + 3)) : "null") + "}";
+  }
+
+  Coroutine<Output> run(const std::vector<std::string>& command, std::string program) {
+    std::vector<std::string> argv{"/bin/sh", "-c", BOUNDED, "sh"};
+    argv.insert(argv.end(), command.begin(), command.end());
     asyncio::SubprocessOptions pipes{.stdin_ = asyncio::PIPE, .stdout_ = asyncio::PIPE, .stderr_ = asyncio::PIPE};
     const asyncio::Process process = co_await asyncio::create_subprocess_exec(std::move(argv), pipes);
     std::string error;
@@ -170,28 +188,26 @@ class Playground {
       error = "it took longer than " + std::to_string(static_cast<int>(MAX_SECONDS)) + " seconds";
     }
     if (!process.returncode()) process.kill();
-    co_return "{\"error\":" + json_string(error) + "}";
+    Output none;
+    none.error = std::move(error);
+    co_return none;
   }
 
-  static Coroutine<std::string> output(asyncio::Process process, std::string program) {
+  static Coroutine<Output> output(asyncio::Process process, std::string program) {
     process.stdin_().write(program);
     process.stdin_().close();
-    std::string text;
+    Output output;
     try {
-      text = co_await process.stdout_().readexactly(MAX_OUTPUT);
+      output.text = co_await process.stdout_().readexactly(MAX_OUTPUT);
+      process.kill();
+      output.error = "its trace is too long";
     } catch (const asyncio::IncompleteReadError& all) {
-      text = all.partial();
+      output.text = all.partial();
     }
-    if (text.size() == MAX_OUTPUT) process.kill();
     const std::string complaint = co_await process.stderr_().read(4096);
     const int status = co_await process.wait();
-    if (text.size() == MAX_OUTPUT) co_return "{\"error\":\"its trace is too long\"}";
-    if (status != 0) co_return "{\"error\":" + json_string(reason(complaint, status)) + "}";
-    const std::size_t separator = text.find("\n%\n");
-    const std::string here = text.substr(0, separator);
-    const bool compared = separator != text.npos;
-    co_return "{\"here\":" + json_string(here) +
-        ",\"there\":" + (compared ? json_string(text.substr(separator + 3)) : "null") + "}";
+    if (output.error.empty() && status != 0) output.error = reason(complaint, status);
+    co_return output;
   }
 
   static std::string reason(std::string_view complaint, int status) {
@@ -202,7 +218,8 @@ class Playground {
     return complaint.empty() ? "it ended with status " + std::to_string(status) : std::string(complaint);
   }
 
-  std::string differential_, python_, page_, port_;
+  const std::vector<std::string> compare_, record_;
+  std::string page_, port_;
   asyncio::Semaphore slots_;
   int waiting_ = 0, clients_ = 0;
 };
@@ -210,14 +227,14 @@ class Playground {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::string port = argc > 3 ? argv[3] : "0";
-  if (argc < 3 || argc > 4 || port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != port.npos ||
+  const std::string port = argc > 4 ? argv[4] : "0";
+  if (argc < 4 || argc > 5 || port.empty() || port.size() > 5 || port.find_first_not_of("0123456789") != port.npos ||
       std::stoi(port) > 65535) {
-    std::cerr << "usage: playground DIFFERENTIAL PYTHON [PORT]   (make playground PORT=8090 does it)\n";
+    std::cerr << "usage: playground DIFFERENTIAL RECORDED PYTHON [PORT]   (make playground PORT=8090 does it)\n";
     return 2;
   }
   try {
-    Playground playground(argv[1], argv[2]);
+    Playground playground(argv[1], argv[2], argv[3]);
     asyncio::run(playground.serve(std::stoi(port)));
   } catch (const std::exception& error) {
     std::cerr << "playground: " << error.what() << "\n";

@@ -5,7 +5,7 @@ side-by-side:  ## each function beside upstream's, as a page; FN=run_once: one o
 	@$(upstream_python) examples/study/side_by_side.py $(if $(FN),--fn $(FN),build/side-by-side.html)
 
 .PHONY: playground
-PLAYGROUND = $(BUILD)/examples/study/playground $(BUILD)/tests/differential/differential
+PLAYGROUND = $(BUILD)/examples/study/playground $(BUILD)/tests/differential/differential $(BUILD)/examples/study/recorded
 playground: $(PLAYGROUND)  ## a page to try the little language of tests/differential, here and on CPython: PORT=8090
 	@$(PLAYGROUND) $(or $(PYTHON),$(shell tests/tools/differential python 2>/dev/null),-) $(or $(PORT),0)
 # The loop at work, as a page: README.md in this folder. PROGRAM is a source file, with or without its .cpp.
@@ -46,3 +46,7 @@ STUDY_TESTED := $(addprefix examples/,01_call_soon 02_timers 03_future 04_task 0
 
 study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED))  ## the recorder on twenty-eight programs, and their pages in a browser
 	@python3 examples/study/test.py $(BUILD)/study build/study-test
+
+# The interpreter of the little language with the recorder in it, for the playground's step view.
+$(BUILD)/examples/study/recorded: $(call object,$(DIFFERENTIAL)) $(RECORDER) $(LIB) $(BUILD)/link.flags
+	@$(link) $(filter-out %.flags,$^) -o $@
