@@ -14,7 +14,9 @@ using asyncio::StreamWriter;
 
 std::string file(const std::string& name) {
   const char* const folder = std::getenv("CERTIFICATES");
-  return (folder ? folder : ".") + std::string("/") + name;
+  if (!folder)
+    throw asyncio::ValueError("CERTIFICATES names no folder: `examples/third_party/servers.py openssl` makes one");
+  return folder + std::string("/") + name;
 }
 tls::Context trusting() { return tls::client_context(file("ca.pem")); }
 tls::Context serving() { return tls::server_context(file("server.pem"), file("server.key")); }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
+#include <exception>
 #include <iostream>
 #include <string>
 #include <typeinfo>
@@ -10,13 +12,6 @@
 #include "asyncio.hpp"
 
 namespace common {
-
-/// NAME [PORT] [MODE]: `bench` measures, `killed` asks until the server is gone; without a mode it shows what it can.
-struct Arguments {
-  Arguments(int argc, char** argv) : port(argc > 1 ? std::atoi(argv[1]) : 0), mode(argc > 2 ? argv[2] : "") {}
-  int port;
-  std::string mode;
-};
 
 /// The name of the error's class; for one of the system's also its number, "OSError 111". common.py has the same.
 inline std::string name_of(const std::exception_ptr& exception) {
@@ -31,6 +26,33 @@ inline std::string name_of(const std::exception_ptr& exception) {
     return name.substr(name.rfind(':') + 1);
   }
 }
+
+/// An error that nobody catches, in a line on stderr and in the exit status, and Ctrl-C, in the status only: instead of
+/// abort() and a core dump.
+[[noreturn]] inline void end_with_a_word() {
+  std::cout.flush();
+  try {
+    if (std::current_exception()) std::rethrow_exception(std::current_exception());
+  } catch (const asyncio::KeyboardInterrupt&) {
+    std::_Exit(128 + SIGINT);
+  } catch (const std::exception& error) {
+    std::cerr << name_of(std::current_exception()) << ": " << error.what() << std::endl;
+    std::_Exit(EXIT_FAILURE);
+  } catch (...) {}
+  std::abort();
+}
+
+/// NAME [PORT] [MODE]: `bench` measures, `killed` asks until the server is gone; without a mode it shows what it can.
+struct Arguments {
+  Arguments(int argc, char** argv) : port(argc > 1 ? std::atoi(argv[1]) : 0), mode(argc > 2 ? argv[2] : "") {
+    std::set_terminate(end_with_a_word);
+    const std::string given = argc > 1 ? argv[1] : "0";
+    const bool is_port = std::to_string(port) == given && port >= 0 && port <= 65535;
+    if (!is_port) throw asyncio::ValueError("the port is not " + given + "; usage: " + argv[0] + " PORT [MODE]");
+  }
+  int port;
+  std::string mode;
+};
 
 /// The name of the error with which it ends, or "none".
 template <class A> asyncio::Coroutine<std::string> error_of(A awaitable) {

@@ -117,6 +117,11 @@ class Program:
         with self.server() as server:
             expect_output(run(*([server.port] if server else [])), self.tests.OUTPUT)
 
+    def refuse_wrong_port(self):
+        """Whatever goes wrong ends with a line on stderr and in the exit status, not with a core dump."""
+        done = subprocess.run([*self.run.argv, "80000"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+        expect(done.returncode == 1 and done.stderr.startswith("ValueError: the port"), f"{done.returncode}: {done.stderr}")
+
     def check_twin(self):
         if self.case("twin", self.demonstrate, self.twin):
             return "twin agrees"
@@ -143,6 +148,7 @@ class Program:
             servers.find(needed)
         version = f"{self.tests.SERVER.name} {self.tests.SERVER.version()}" if self.tests.SERVER else "no server"
         self.case("output", self.demonstrate, self.run)
+        self.case("wrong port", self.refuse_wrong_port)
         for name, test in vars(self.tests).items():
             if name.startswith("test_"):
                 self.case(name, test, self.run)
