@@ -144,12 +144,8 @@ void EventLoop::run_until_done(const AnyFuture& future, bool new_task) {
   if (&future.get_loop() != this) {
     throw ValueError("The future belongs to a different loop than the one that is to run until it is done");
   }
-  const auto callback = make_ref<DoneCallbackOf<decltype(&run_until_complete_cb), AnyFuture>>(run_until_complete_cb);
-  const CallbackId id = future.checked().add_done_callback(callback);
-  const Finally removed([&] {
-    future.remove_done_callback(id);
-    callback->cancel_callback();  // it may be scheduled already, and must not stop the next run
-  });
+  const CallbackId callback = future.add_done_callback(run_until_complete_cb);
+  const Finally removed([&] { future.remove_done_callback(callback); });
   try {
     run_forever();
   } catch (...) {
