@@ -118,26 +118,3 @@ TEST_CASE("write_eof() on a connection that was reset raises the error of shutdo
     connected.first->abort();
   });
 }
-
-TEST_CASE("A run that an error of the selector has ended does not stop the next one") {
-  struct Failing : selectors::EpollSelector {
-    std::span<const selectors::SelectorEvent> select(std::optional<double> timeout) override {
-      if (std::exchange(fails, false)) throw OSError(ENOMEM, std::generic_category(), "the selector");
-      return EpollSelector::select(timeout);
-    }
-    bool fails = false;
-  };
-  auto selector = std::make_unique<Failing>();
-  Failing& failing = *selector;
-  EventLoop loop(std::move(selector));
-  const auto main = [&]() -> Coroutine<void> {
-    failing.fails = true;
-    co_return;
-  };
-  CHECK_THROWS_AS(loop.run_until_complete(main()), OSError);
-  const auto next = []() -> Coroutine<int> {
-    co_await sleep(0);
-    co_return 7;
-  };
-  CHECK(loop.run_until_complete(next()) == 7);
-}

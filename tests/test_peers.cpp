@@ -177,6 +177,12 @@ class Moody : public asyncio::Protocol {
   enum class State { initial, connected, lost };
 
   // Anything, also in the middle of a call of the transport's.
+  void write_eof() {
+    eof_written_ = true;
+    try {
+      transport_->write_eof();
+    } catch (const asyncio::OSError&) {}  // the peer has reset the connection
+  }
   void act() {
     const auto transport = transport_;
     switch (random_() % 24) {
@@ -185,8 +191,7 @@ class Moody : public asyncio::Protocol {
       case 1:
         return transport->abort();
       case 2:
-        eof_written_ = true;
-        return transport->write_eof();
+        return write_eof();
       case 3:
         return write(std::string(1 << (random_() % 20), 'm'));
       case 4:

@@ -800,7 +800,9 @@ TEST_CASE("A loop that is closed under waiting tasks frees them", "[sock_lowleve
     CHECK(test::Instance::alive() == 2);
     loop.close();
     CHECK(test::Instance::alive() == 0);
-    CHECK(loop.reports().size() == 2);  // Task was destroyed but it is pending!
+    const std::vector<std::string> reports = loop.reports();
+    CAPTURE(reports);
+    CHECK(reports.size() == 2);  // Task was destroyed but it is pending!
   }
   CHECK(test::is_open(a));
 }

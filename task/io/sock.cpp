@@ -23,7 +23,8 @@ class SockWaiter {
   SockWaiter(SockWaiter&&) = default;
   ~SockWaiter() {
     if (!future_ || future_.done()) return;
-    raised_by([this] {  // a RuntimeError if the loop is closed: then nobody waits
+    raised_by([this] {  // a RuntimeError if the loop is gone: then nobody waits, as on one that is closed
+      if (future_.get_loop().is_closed()) return;
       future_.set_exception(raised_by([this] {
         throw RuntimeError("fd " + std::to_string(fd_) +
                            " was taken over by another reader or writer, or closed, while a task waited for it");

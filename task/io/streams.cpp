@@ -221,11 +221,13 @@ static Coroutine<StreamPair> open_stream(FileDescriptor socket, std::size_t limi
 }
 
 Coroutine<StreamPair> open_connection(std::string host, int port, StreamOptions options) {
+  static_cast<void>(StreamReader(options.limit));  // ValueError before anything is connected
   FileDescriptor socket = co_await connect_socket(get_running_loop(), std::move(host), port, options);
   co_return co_await open_stream(std::move(socket), options.limit);
 }
 
 Coroutine<StreamPair> open_unix_connection(std::string path, StreamOptions options) {
+  static_cast<void>(StreamReader(options.limit));
   FileDescriptor socket = co_await connect_unix_socket(get_running_loop(), std::move(path));
   co_return co_await open_stream(std::move(socket), options.limit);
 }
