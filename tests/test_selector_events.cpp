@@ -17,8 +17,8 @@
 
 using asyncio::EventLoop, asyncio::ExceptionContext, asyncio::Handle, asyncio::TimerHandle;
 using asyncio::KeyboardInterrupt, asyncio::OSError, asyncio::RuntimeError, asyncio::ValueError;
-using selectors::PollSelector;
 using selectors::EVENT_READ, selectors::EVENT_WRITE;
+using selectors::PollSelector;
 using test::action_of, test::Append, test::AtEnd, test::CLOSED, test::Fd, test::Instance, test::Numbers, test::Pipe;
 using test::reopen_as, test::run_once, test::SocketPair, test::TestLoop, test::thrown_in_thread;
 

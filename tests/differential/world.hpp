@@ -35,8 +35,8 @@ struct World {
   ScriptedExecutor executor;
   std::map<std::string, ScriptedCall> calls;
   std::vector<std::shared_ptr<WorldObject>> objects;  // all live as long as the program, as in the twin
-  std::set<int> signals;  // those that have a handler
-  int servers = 0;        // how many there were: each has a path of its own
+  std::set<int> signals;                              // those that have a handler
+  int servers = 0;                                    // how many there were: each has a path of its own
 };
 
 }  // namespace differential
