@@ -487,6 +487,28 @@ TEST_CASE("What the kernel takes at once is not buffered", "[transports]") {
   });
 }
 
+TEST_CASE("writelines sends at once what waits in the buffer, too", "[transports]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    auto c = co_await connected(loop);
+    std::string all = digits(10 * MEGABYTE);
+    c.transport->write(all);
+    const std::size_t waiting = c.transport->get_write_buffer_size();
+    CHECK(waiting > 0);
+    std::string got, part(MEGABYTE, '\0');
+    for (ssize_t n; (n = ::recv(c.peer, part.data(), part.size(), MSG_DONTWAIT)) > 0;) {
+      got.append(part, 0, static_cast<std::size_t>(n));
+    }
+    c.transport->writelines({"la", "st"});
+    CHECK(c.transport->get_write_buffer_size() < waiting);
+    all += "last";
+    got += co_await receive(c.peer, all.size() - got.size());
+    CHECK(got == all);
+    c.transport->abort();
+    co_await until([&] { return c.protocol->lost == 1; });
+  });
+}
+
 TEST_CASE("What the kernel does not take is buffered and sent later, in order", "[transports]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {

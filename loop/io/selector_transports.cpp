@@ -290,6 +290,14 @@ void SelectorSocketTransport::write(std::string_view data) {
   if (kept) maybe_pause_protocol();
 }
 
+// Also sends what waits in the buffer. asyncio: selector_events._SelectorSocketTransport.writelines
+void SelectorSocketTransport::writelines(const std::vector<std::string>& list_of_data) {
+  if (buffer_size_ == 0 || eof_ || conn_lost_ > 0) return Transport::writelines(list_of_data);
+  for (const std::string& data : list_of_data) buffer_ += data, buffer_size_ += data.size();
+  write_ready();
+  maybe_pause_protocol();
+}
+
 // asyncio: selector_events._SelectorSocketTransport._write_send
 void SelectorSocketTransport::write_ready() {
   if (conn_lost_ > 0) return;

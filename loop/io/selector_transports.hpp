@@ -106,6 +106,7 @@ class SelectorSocketTransport : public SelectorTransport, public Transport {
   SelectorSocketTransport(EventLoop& loop, FileDescriptor fd, std::shared_ptr<Protocol> protocol,
                           std::shared_ptr<AbstractServer> server = nullptr);
   void write(std::string_view data) override;
+  void writelines(const std::vector<std::string>& list_of_data) override;
   void write_eof() override;
   void pause_reading() override;
   void resume_reading() override;

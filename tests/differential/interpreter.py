@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import errno
 import gc
+import logging
 import select
 import selectors
 import sys
@@ -1002,6 +1003,7 @@ def serve():
 
 def main():
     warnings.simplefilter("ignore")
+    logging.disable()
     sys.unraisablehook = lambda unraisable: None
     gc.disable()
     gc.collect()

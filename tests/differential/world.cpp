@@ -270,7 +270,7 @@ std::string close(P& p, Activation&, const Words& words) {
     serving->server.close();
   } else if (const auto socket = std::dynamic_pointer_cast<Socket>(object)) {
     if (!socket->fd) throw Unbound();
-    if (p.loop.selector.watches(socket->fd.get())) return "watched";
+    if (p.loop.selector.waited_for(socket->fd.get()) != 0) return "watched";
     socket->fd = asyncio::FileDescriptor();
   } else {
     base_transport(p, words[0]).close();
@@ -380,8 +380,8 @@ std::string make_call(P& p, Activation&, const Words& words) {
   auto outcome = std::make_shared<std::function<int()>>();
   auto future = p.loop.run_in_executor(&p.world.executor, [outcome] { return (*outcome)(); });
   // Upstream cancels the executor's future then, which tells the loop: a callback that does nothing. NOTES [executor]
-  future.add_done_callback([&p](const asyncio::Future<int>& done) {
-    if (done.cancelled()) p.loop.call_soon([] {});
+  future.add_done_callback([&p, outcome](const asyncio::Future<int>& done) {
+    if (done.cancelled() && !*outcome) p.loop.call_soon([] {});
   });
   p.world.calls[words[0]] = {std::exchange(p.world.executor.submitted, nullptr), outcome};
   p.bind(words[0], future, future);

@@ -8,16 +8,19 @@ import signal
 import socket
 import threading
 
-# CPython 3.13.0 forgets pause_writing() in writelines(); later versions do it.
+# CPython 3.13.0 forgets pause_writing() in writelines(), which later versions do, and fails there after the connection is lost.
 _writelines = asyncio.selector_events._SelectorSocketTransport.writelines
 
 
-def writelines_that_pauses(self, list_of_data):
+def writelines(self, list_of_data):
+    if self._conn_lost:
+        self.write(b"".join(list_of_data))
+        return
     _writelines(self, list_of_data)
     self._maybe_pause_protocol()
 
 
-asyncio.selector_events._SelectorSocketTransport.writelines = writelines_that_pauses
+asyncio.selector_events._SelectorSocketTransport.writelines = writelines
 
 SEND_BUFFER = 4608  # bytes: the smallest that Linux gives, so that a long write is a partial one
 ERRNO_OF = {ConnectionResetError: errno.ECONNRESET, ConnectionAbortedError: errno.ECONNABORTED, BrokenPipeError: errno.EPIPE,
