@@ -110,13 +110,22 @@ class Requests {
   std::size_t body_ = 0;  // what is still to come of the last request's body
 };
 
+inline std::string response(std::string status, std::string_view type, std::string_view body, bool keep_alive) {
+  return "HTTP/1.1 " + status + "\r\nContent-Type: " + std::string(type) +
+         "\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\nConnection: " + (keep_alive ? "keep-alive" : "close") + "\r\n\r\n" + std::string(body);
+}
+
+inline std::string response(const Error& error) {
+  return response(error.what(), "text/plain", std::string(error.what()) + "\n", false);
+}
+
 /// The answer to a request; HEAD asks for the head of one only. What is no request, nullopt, is answered in full.
 inline std::string response(const std::optional<Request>& request, std::string status, std::string_view type,
                             std::string_view body) {
-  const bool keep_alive = request && request->keep_alive, head_only = request && request->method == "HEAD";
-  return "HTTP/1.1 " + status + "\r\nContent-Type: " + std::string(type) +
-         "\r\nContent-Length: " + std::to_string(body.size()) +
-         "\r\nConnection: " + (keep_alive ? "keep-alive" : "close") + "\r\n\r\n" + (head_only ? "" : std::string(body));
+  std::string text = response(std::move(status), type, body, request && request->keep_alive);
+  if (request && request->method == "HEAD") text.resize(text.size() - body.size());
+  return text;
 }
 
 /// Ends the connection.

@@ -234,7 +234,7 @@ Coroutine<> demonstrate() {
 }
 
 Coroutine<> serve(int port) {
-  co_await with_service(port, http::MAX_SILENCE, [](web::Server& server) -> Coroutine<> {
+  co_await with_service(port, http::Options{}.patience, [](web::Server& server) -> Coroutine<> {
     asyncio::Event stop;
     for (int signum : {SIGINT, SIGTERM}) asyncio::get_running_loop().add_signal_handler(signum, [&] { stop.set(); });
     std::cout << "serving http://127.0.0.1:" << server.port() << "/" << std::endl;
