@@ -103,8 +103,8 @@ void sockets_of_datagrams() {
   FileDescriptor a, b;
   run_on_new_loop([&]() -> Coroutine<void> {
     EventLoop& loop = get_running_loop();
-    a = bind_datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
-    b = bind_datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
+    a = datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
+    b = datagram_socket(SocketAddress("127.0.0.1", 0), std::nullopt);
     const auto sender = [&]() -> Coroutine<void> {
       co_await sleep(0);
       co_await loop.sock_sendto(a.get(), "datagram", getsockname(b.get()));
