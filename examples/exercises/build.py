@@ -11,7 +11,7 @@ from course import ROOT, library_sources
 
 BUILD = ROOT / os.environ.get("BUILD", "build/g++")
 TRACES = [f"{name}.o" for name in ("examples/exercises/traces", *(f"tests/differential/{name}" for name in
-                                   ("interpreter", "operations", "program", "show")))]
+                                   ("interpreter", "operations", "program", "show", "world")))]
 # The student's warnings, without those that a function which is not written yet gives.
 WARNINGS = "-Wall -Wextra -Wno-unused-parameter -Wno-unused-function -Wno-unused-const-variable -Wno-terminate -Wno-unknown-warning-option"
 # Quickly compiled; an index that is out of range ends the program.
