@@ -332,16 +332,11 @@ def page(target):
         "key": row.key, "module": row.module, "ours": row.ours, "theirs": row.theirs, "why": row.why, "absent": row.absent,
         "lines": align_row(row), "tests": tests_of(row, cases), "defects": defects_of(row, defects),
     } for row in all_rows]
-    data = {"python": sys.version.split()[0], "rows": record, "deviations": deviations(), "runs": runs(target.parent)}
+    data = {"python": sys.version.split()[0], "rows": record, "deviations": deviations()}
     text = (HERE / "side_by_side.html").read_text(encoding="utf-8")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text.replace("/*DATA*/", json.dumps(data, ensure_ascii=False).replace("</", "<\\/")), encoding="utf-8")
     print(f"{target}: {len(record)} rows, {sum(bool(row.left) for row in all_rows)} with upstream's source from Python {data['python']}")
-
-
-def runs(folder):
-    """The recorded runs that lie beside the page, by make study, and where in them each function runs for the first time."""
-    return []
 
 
 def terminal(name):
