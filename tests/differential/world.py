@@ -129,6 +129,16 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
             raise Unbound  # closed, or a transport has it
         return value
 
+    async def unless_busy(found, flag, wait):
+        """What wait() gives; a second task that waits would take the place of the first."""
+        if getattr(found, flag):
+            return "busy"
+        setattr(found, flag, True)
+        try:
+            return await wait()
+        finally:
+            setattr(found, flag, False)
+
     def name_it(p, name, value):
         p.names[name] = value
         p.world.objects.append(value)
@@ -181,49 +191,41 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
     @waits(".recv")
     async def recv(p, act, name, size):
         found = find_socket(p, name)
-        if found.receives:
-            return "busy"
-        found.receives = True
-        try:
+
+        async def wait():
             return show_bytes(await p.loop.sock_recv(found.sock, int(size)))
-        finally:
-            found.receives = False
+
+        return await unless_busy(found, "receives", wait)
 
     @waits(".sendall")
     async def sendall(p, act, name, word):
         found = find_socket(p, name)
-        if found.sends:
-            return "busy"
-        found.sends = True
-        try:
+
+        async def wait():
             return show(await p.loop.sock_sendall(found.sock, data(word)))
-        finally:
-            found.sends = False
+
+        return await unless_busy(found, "sends", wait)
 
     @waits(".accept")
     async def accept(p, act, name, accepted):
         found = find_socket(p, name)
-        if found.receives:
-            return "busy"
-        found.receives = True
-        try:
+
+        async def wait():
             connection, _ = await p.loop.sock_accept(found.sock)
-        finally:
-            found.receives = False
-        name_it(p, accepted, Socket(connection))
-        return "ok"
+            name_it(p, accepted, Socket(connection))
+            return "ok"
+
+        return await unless_busy(found, "receives", wait)
 
     @waits(".connect")
     async def connect(p, act, name, listener):
         found = find_socket(p, name)
         path = find_socket(p, listener).path
-        if found.sends:
-            return "busy"
-        found.sends = True
-        try:
+
+        async def wait():
             return show(await p.loop.sock_connect(found.sock, path or ""))
-        finally:
-            found.sends = False
+
+        return await unless_busy(found, "sends", wait)
 
     # Transports.
 
