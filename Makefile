@@ -43,7 +43,7 @@ object        = $(patsubst %.cpp,$(BUILD)/%.o,$(1))
 # Catch2 v3 (Debian 13) has a library with main(); v2 (Debian 12) is one header.
 CATCH_LIBS = $(if $(shell printf '\043include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 && echo yes),-lCatch2Main -lCatch2)
 
-.PHONY: all help demo run kernel examples trace test differential trace-of golden mutants check bench-echo bench-fib \
+.PHONY: all help demo run kernel examples trace test differential trace-of golden mutants check bench-echo bench-fib bench-http \
         bench-deps compare wc lint format install uninstall catch2 clean FORCE
 .SECONDARY:
 
@@ -186,6 +186,9 @@ compare: examples  ## every example beside its Python twin: what differs
 
 bench-echo: examples  ## messages per second of the echo servers
 	@tests/tools/bench-echo $(BUILD)
+
+bench-http: $(BUILD)/examples/http/json_server  ## requests per second of json_server, beside nginx and aiohttp
+	@tests/tools/bench-http $(BUILD)
 
 bench-fib: $(addprefix $(BUILD)/,$(filter examples/fibservers/%,$(EXAMPLES)))  ## the table of the fib servers
 	@tests/tools/bench-fib $(BUILD)

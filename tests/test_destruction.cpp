@@ -3,6 +3,7 @@
 // sample, whose size ASYNCIO_STRESS=1 raises. Run under AddressSanitizer they show that nothing is used after its end;
 // in every build they show that all frames, callbacks and descriptors are gone at the end.
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 
 #include <algorithm>
@@ -134,8 +135,8 @@ Coroutine<void> in_lock(asyncio::Lock& lock, Future<int> future) {
   co_await asyncio::async_with(lock, [&]() -> Coroutine<void> { co_await future; });
 }
 
-std::pair<Fd, Fd> full_pair() {
-  auto pair = test::socket_pair();
+std::pair<Fd, Fd> full_pair(int type = SOCK_STREAM) {
+  auto pair = test::socket_pair(type);
   test::fill(pair.first);
   return pair;
 }
@@ -192,16 +193,46 @@ struct Gate {
   std::counting_semaphore<1 << 20> opened{0};
 };
 
-// A call in a thread returns when its executor is destroyed, because that waits for it.
-struct Pool {
-  Pool() : gate(std::make_shared<Gate>()), threads(std::make_unique<asyncio::ThreadPoolExecutor>(1)) {}
+// Lets calls in other processes return.
+struct ProcessGate {
+  void open() { pipe.send("0123456789"); }
+  void pass() {
+    pollfd readable{pipe.reader, POLLIN, 0};
+    ::poll(&readable, 1, -1);
+    char byte;
+    static_cast<void>(::read(pipe.reader, &byte, 1));
+  }
+  test::Pipe pipe;
+};
+
+// A call returns when its executor is destroyed, because that waits for it.
+template <class Executor, class Gate> struct Pool {
+  Pool() : gate(std::make_shared<Gate>()), executor(std::make_unique<Executor>(1)) {}
   Pool(Pool&&) = default;
   ~Pool() {
     if (gate) gate->open();
   }
   std::shared_ptr<Gate> gate;
-  std::unique_ptr<asyncio::ThreadPoolExecutor> threads;
+  std::unique_ptr<Executor> executor;
 };
+
+template <class Executor, class Gate> Coroutine<void> in_executor(Scene& scene) {
+  auto& pool = scene.make<Pool<Executor, Gate>>("executor");
+  scene.wake = [gate = pool.gate] { gate->open(); };
+  auto call = [gate = pool.gate] { gate->pass(); };
+  return awaits(scene.loop->run_in_executor(pool.executor.get(), std::move(call)));
+}
+
+// Fills the queue of a listening socket: who connects now waits.
+Fd crowded_listener(std::vector<Fd>& clients) {
+  Fd listener = test::listening_socket(0);
+  const asyncio::SocketAddress address = asyncio::getsockname(listener);
+  for (int i = 0; i < 4; ++i) {
+    clients.push_back(test::make_socket());
+    static_cast<void>(::connect(clients.back(), address.data(), address.size()));
+  }
+  return listener;
+}
 
 asyncio::Process& child_of(Scene& scene) {
   const std::vector<std::string> cat(1, "cat");
@@ -333,6 +364,30 @@ const std::vector<Await>& awaits_of_tasks() {
            ::close(accepted.first);
          }(*scene.loop, fd);
        }},
+      {"sock_connect",
+       [](Scene& scene) {
+         std::vector<Fd> clients;
+         const int listener = scene.hold("listener", crowded_listener(clients));
+         scene.hold("clients", std::move(clients));
+         const int fd = scene.hold("socket", test::make_socket());
+         scene.wake = [fd] { ::shutdown(fd, SHUT_RDWR); };
+         return scene.loop->sock_connect(fd, asyncio::getsockname(listener));
+       }},
+      {"sock_sendto",
+       [](Scene& scene) {
+         return dropping_result(scene.loop->sock_sendto(socket_of(scene, full_pair(SOCK_DGRAM)), "data", {}));
+       }},
+      {"sock_sendfile",
+       [](Scene& scene) {
+         const int file = scene.hold("file", Fd(::open("/dev/zero", O_RDONLY | O_CLOEXEC)));
+         return dropping_result(scene.loop->sock_sendfile(socket_of(scene, full_pair()), file, 0, 10));
+       }},
+      {"sock_recv_into",
+       [](Scene& scene) {
+         auto& buffer = scene.hold("buffer", std::vector<char>(10));
+         return dropping_result(scene.loop->sock_recv_into(socket_of(scene, test::socket_pair()), buffer));
+       },
+       false, true},
       {"StreamReader.readline", [](Scene& scene) { return dropping_result(streams_of(scene).first.readline()); }},
       {"StreamReader.read", [](Scene& scene) { return dropping_result(streams_of(scene).first.read()); }},
       {"StreamWriter.drain",
@@ -368,14 +423,8 @@ const std::vector<Await>& awaits_of_tasks() {
          scene.hold("protocols", std::pair(std::move(reading.second), std::move(writing.second)));
          return awaits(make_future(scene));
        }},
-      {"run_in_executor",
-       [](Scene& scene) {
-         Pool& pool = scene.make<Pool>("executor");
-         scene.wake = [gate = pool.gate] { gate->open(); };
-         auto call = [gate = pool.gate] { gate->pass(); };
-         return awaits(scene.loop->run_in_executor(pool.threads.get(), std::move(call)));
-       },
-       false, false, 12},
+      {"run_in_executor", in_executor<asyncio::ThreadPoolExecutor, Gate>, false, false, 12},
+      {"run_in_executor, in a process", in_executor<asyncio::ProcessPoolExecutor, ProcessGate>, false, false, 0},
       {"to_thread",
        [](Scene&) {
          const auto gate = std::make_shared<Gate>();
