@@ -14,7 +14,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIBRARY = ("selectors/", "loop/", "future/", "task/")
-RECORDER = tuple(f"examples/study/{name}." for name in ("record", "recorder", "watch", "virtual_clock"))
+RECORDER = tuple(f"examples/study/{name}." for name in ("record", "recorder", "watch", "tasks", "program", "virtual_clock"))
 SCRIPTS = ["model.js", "words.js", "findings.js", "predict.js", "source.js", "timeline.js", "panes.js", "page.js"]
 
 
