@@ -67,8 +67,10 @@ STUDY_TESTED := $(addprefix examples/,01_call_soon 02_timers 03_future 04_task 0
     11_queue_workers 12_cancellation_rules 13_context 14_who_awaits_whom 15_pitfalls 16_tcp_echo_streams 17_protocol 19_threads 21_subprocess) \
     $(basename $(wildcard examples/study/findings/*.cpp)) examples/study/many_events examples/study/waits_for_signal
 
-study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED))  ## the recorder on twenty-eight programs, and their pages in a browser
-	@python3 examples/study/test.py $(BUILD)/study build/study-test
+study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED))  ## the recorder on fifty programs, in C++ and in Python, and their pages in a browser
+	@! python=$$(PYTHON='$(PYTHON)' examples/python/find_python 2>/dev/null) || $(MAKE) -s --no-print-directory study-python
+	@python=$$(PYTHON='$(PYTHON)' examples/python/find_python 2>/dev/null); \
+	    python3 examples/study/test.py $(BUILD)/study build/study-test "$${python:+build/study/python/run,$$python}"
 
 # The interpreter of the little language with the recorder in it, for the playground's step view.
 $(BUILD)/examples/study/recorded: $(call object,$(DIFFERENTIAL)) $(RECORDER) $(LIB) $(BUILD)/link.flags

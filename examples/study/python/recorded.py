@@ -13,13 +13,15 @@ import weakref
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 
-from . import _kernel, _run_unless_cancelled, task_of
+from . import OnKernel, _kernel, _run_unless_cancelled, task_of
 from .__main__ import main
 
 _recorder = module_from_spec(spec_from_loader("_recorder", ExtensionFileLoader("_recorder", _kernel.__file__)))
 ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
-LIBRARIES = ("<", "/usr/lib/", os.path.dirname(__file__) + os.sep,
-             *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+LIBRARIES = tuple(folder + os.sep for folder in [
+    *map(sysconfig.get_path, ("purelib", "platlib", "stdlib", "platstdlib")), os.path.dirname(os.path.dirname(__file__)),
+    "/usr/lib/python3/dist-packages"])
+LOOP = OnKernel._run_until_stopped.__code__  # what has called it is not at work
 DEEP = 64  # of a call stack
 
 # Of a coroutine, a generator, an asynchronous generator: its code, its frame, and what it awaits.
@@ -38,23 +40,32 @@ def function_of(code):
     return ("asyncio::" if code.co_filename.startswith(ASYNCIO) else "") + name.strip("<>")
 
 
+def file_of(code):
+    """Its whole path; of a library's, and of what was not read from a file, only a name."""
+    path = code.co_filename
+    library = next((folder for folder in LIBRARIES if path.startswith(folder)), "")
+    return path[len(library):] if library or path.startswith("<") else os.path.abspath(path)
+
+
 def function_named(callback):
     while isinstance(callback, functools.partial):
         callback = callback.func
     callback = getattr(callback, "__func__", callback)
     if hasattr(callback, "__code__"):
-        return function_of(callback.__code__)
+        outer, nested, _ = callback.__code__.co_qualname.partition(".<locals>.")
+        is_inside = nested and callback.__code__.co_filename.startswith(ASYNCIO)
+        return f"lambda in asyncio::{outer}".replace(".", "::") if is_inside else function_of(callback.__code__)
     return str(getattr(callback, "__qualname__", type(callback).__qualname__)).replace(".", "::")
 
 
 def place(known={}):
     """Where the program is: its own frames, innermost first, as JSON."""
     entries, frame = [], sys._getframe(1)
-    while frame is not None and len(entries) < DEEP:
+    while frame is not None and frame.f_code is not LOOP and len(entries) < DEEP:
         code = frame.f_code
         if id(code) not in known:  # kept, so that the id remains its own
-            is_own = not code.co_filename.startswith(LIBRARIES)
-            known[id(code)] = code, is_own and f"[{json.dumps(function_of(code))},{json.dumps(os.path.abspath(code.co_filename))},"
+            path = file_of(code)
+            known[id(code)] = code, os.path.isabs(path) and f"[{json.dumps(function_of(code))},{json.dumps(path)},"
         if known[id(code)][1]:
             entries.append(f"{known[id(code)][1]}{frame.f_lineno}]")
         frame = frame.f_back
@@ -80,7 +91,7 @@ def stack_of(task):
             at = driven_by(at)
             continue
         code, frame, at = its
-        stack.append([function_of(code), os.path.abspath(code.co_filename), frame.f_lineno if frame else code.co_firstlineno])
+        stack.append([function_of(code), file_of(code), frame.f_lineno if frame else code.co_firstlineno])
     return stack
 
 
@@ -161,7 +172,7 @@ class Tasks:
 
     def entry(self, task):
         code = (parts(task.get_coro()) or [None])[0]
-        where = [function_of(code), os.path.abspath(code.co_filename), code.co_firstlineno] if code else ["", "", 0]
+        where = [function_of(code), file_of(code), code.co_firstlineno] if code else ["", "", 0]
         return json.dumps([task.get_name(), *where, self.loop])
 
     def created(self, task):
