@@ -178,7 +178,7 @@ def main() -> None:
         except FileNotFoundError:
             sys.exit(f"there is no recording {given.record}: did the program end before it could write it?")
         if not record["loops"]:
-            sys.exit("the program has ended without a loop: there is nothing to show")
+            sys.exit("no loop was recorded, so there is nothing to show: the program has made none, or one of another class")
         text = page(record)
         if given.perfetto:
             import perfetto

@@ -8,14 +8,15 @@ side-by-side:  ## each function beside upstream's, as a page; FN=run_once: one o
 PLAYGROUND = $(BUILD)/examples/study/playground $(BUILD)/tests/differential/differential $(BUILD)/examples/study/recorded
 playground: $(PLAYGROUND)  ## a page to try the little language of tests/differential, here and on CPython: PORT=8090
 	@$(PLAYGROUND) $(or $(PYTHON),$(shell tests/tools/differential python 2>/dev/null),-) $(or $(PORT),0)
-# The loop at work, as a page: README.md in this folder. PROGRAM is a source file, C++ with or without its .cpp, or Python.
+# The loop at work, as a page: README.md in this folder. PROGRAM is a source file; without its .cpp or .py it is the
+# C++ one, if there is one.
 RECORDER := $(patsubst %,$(BUILD)/examples/study/%.o,record recorder watch tasks program virtual_clock)
 
 .PHONY: study study-test study-python
 
 ifneq ($(filter study,$(MAKECMDGOALS)),)
 $(if $(PROGRAM),,$(error make study: say which: make study PROGRAM=examples/04_task, or PROGRAM=mine.cpp or mine.py, ARGS='what it is given'))
-studied := $(or $(filter %.py,$(PROGRAM)),$(patsubst %.cpp,%,$(PROGRAM)).cpp)
+studied := $(or $(filter %.py,$(PROGRAM)),$(wildcard $(PROGRAM:.cpp=).cpp),$(wildcard $(PROGRAM).py),$(PROGRAM:.cpp=).cpp)
 $(if $(wildcard $(studied)),,$(error make study: there is no file $(studied)))
 studied_name := $(basename $(notdir $(studied)))
 endif
@@ -28,18 +29,18 @@ $(BUILD)/study/%.o: %.cpp $(BUILD)/compile.flags
 $(BUILD)/study/%: $(BUILD)/study/%.o $(RECORDER) $(LIB) $(BUILD)/link.flags
 	@$(link) $< $(RECORDER) $(LIB) -o $@
 
-# Runs the program, however it ends, and makes the page: $(call recorded,command,name).
+# Runs the program, and makes the page, however it ends; Ctrl-C ends the program only. $(call recorded,command,name)
 define recorded
-ASYNCIO_STUDY=build/study/$(2).json $(if $(VIRTUAL),VIRTUAL=$(VIRTUAL)) $(1) $(ARGS) || echo '(it ended with status '$$?')'
-@python3 examples/study/make_page.py build/study/$(2).json --source $(studied) \
+@trap : INT; rm -f build/study/$(2).json; \
+ASYNCIO_STUDY=build/study/$(2).json $(if $(VIRTUAL),VIRTUAL=$(VIRTUAL)) $(1) $(ARGS) || echo '(it ended with status '$$?')'; \
+python3 examples/study/make_page.py build/study/$(2).json --source $(studied) \
     $(if $(PERFETTO),--perfetto build/study/$(2).trace.json) -o build/study/$(2).html
 endef
 
 study:  ## the loop at work, as a page to step through: make study PROGRAM=mine.cpp, or mine.py, ARGS='…' VIRTUAL=1 PERFETTO=1
 ifneq ($(filter %.py,$(studied)),)
 study: study-python
-	@rm -f build/study/$(studied_name).py.json
-	@$(call recorded,build/study/python/run $(studied),$(studied_name).py)
+	$(call recorded,build/study/python/run $(studied),$(studied_name).py)
 else
 studied_object := $(BUILD)/study/one$(basename $(abspath $(studied))).o
 $(studied_object): $(studied) $(BUILD)/compile.flags
@@ -49,8 +50,7 @@ $(studied_object): $(studied) $(BUILD)/compile.flags
 study: $(studied_object) $(RECORDER) $(LIB)
 	@mkdir -p build/study
 	@$(link) $< $(RECORDER) $(LIB) -o build/study/$(studied_name)
-	@rm -f build/study/$(studied_name).json
-	@$(call recorded,build/study/$(studied_name),$(studied_name))
+	$(call recorded,build/study/$(studied_name),$(studied_name))
 endif
 
 # Of a Python program: the module of examples/python, with the recorder linked into it.

@@ -54,7 +54,7 @@ function pretty(name) {
     if (depth === 0) plain += c;
     if (c === '>') depth -= 1;
   }
-  return plain.replace(/^asyncio::/, '').replaceAll('::', '.') + '()';
+  return plain.replace(/^asyncio::(Base\w*EventLoop::)?/, '').replaceAll('::', '.') + '()';
 }
 
 class Words {
