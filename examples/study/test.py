@@ -59,6 +59,8 @@ def check_rules(name: str, record: dict) -> None:
         times.append(time)
         if kind in {"soon", "due"}:
             ready[loop].append(rest[0])
+        if kind == "soon" and record["handles"][rest[0]][0] in {"reader", "writer"}:
+            check(f"{at}: only the selector schedules it", rest[1], -1)
         if kind == "timer":
             timers[loop].append((rest[3], rest[0]))
         if kind in {"due", "drop"}:
@@ -189,6 +191,7 @@ def check_python(recorded: str, python: str, out: str) -> None:
         if name[:-3] in PAGES or "/study/" in source:
             check_page(name, record, source, out)
     check_python_terminal(recorded)
+    check_python_names(recorded, out)
     check_python_ends(recorded, out)
 
 
@@ -204,6 +207,54 @@ def check_python_terminal(recorded: str) -> None:
     check("Python, step: asks after each iteration until the input ends", stepped.count("Enter: the next iteration> "), 4)
 
 
+def recording_of(recorded: str, out: str, name: str, text: str) -> tuple[subprocess.CompletedProcess, dict]:
+    """Of a Python program that is written here."""
+    source, path = os.path.join(out, f"{name}.py"), os.path.join(out, f"{name}.json")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(text)
+    ran = run([recorded, source], ASYNCIO_STUDY=path)
+    with open(path, encoding="utf-8") as file:
+        return ran, json.load(file)
+
+
+NAMES = """import asyncio, functools
+
+class Shop:
+    async def serve(self):
+        async for item in self.items():
+            print(item)
+
+    async def items(self):
+        await asyncio.sleep(0.001)
+        yield "tea"
+
+async def main():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Shop().serve(), name="shop")
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop.call_later(0.001, task.cancel)
+    loop.call_soon(functools.partial(print, "soon"))
+    loop.call_soon(lambda: None)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def check_python_names(recorded: str, out: str) -> None:
+    """Tasks have the names that the program gives them, stacks go through asynchronous generators, callbacks are called what they are."""
+    _, record = recording_of(recorded, out, "names_python", NAMES)
+    check_rules("names_python.py", record)
+    check("names: tasks", [task[:2] for task in record["tasks"][:2]], [["Task-1", "main"], ["shop", "Shop::serve"]])
+    stacks = [[[function, os.path.basename(file), line] for function, file, line in stack][:2] for stack in record["stacks"]]
+    check("names: an await stack", [["Shop::serve", "names_python.py", 5], ["Shop::items", "names_python.py", 9]] in stacks, True)
+    labels = {handle[1] for handle in record["handles"]}
+    check("names: callbacks", {"Task::cancel", "print", "lambda in main"} - labels, set())
+    check("names: what is awaited", {future[0] for future in record["futures"]} >= {"asyncio::sleep", "asyncio::Event::wait"}, True)
+    outcomes = {event[4]: event[5] for event in record["events"] if event[0] == "done"}
+    check("names: a cancelled task", (outcomes[0], [event[5] for event in record["events"] if event[0] == "cancels"]), ("cancelled", [1]))
+
+
 ENDS = {
     "exit": ("import sys", "sys.exit(3)", 3, "raised"),
     "raise": ("", "raise ValueError('out')", 1, "raised"),
@@ -214,13 +265,9 @@ ENDS = {
 def check_python_ends(recorded: str, out: str) -> None:
     """However a program ends, its recording is written."""
     for name, (imports, ending, status, outcome) in ENDS.items():
-        source, path = os.path.join(out, f"{name}_ends.py"), os.path.join(out, f"{name}_ends.json")
-        with open(source, "w", encoding="utf-8") as file:
-            file.write(f"import asyncio\n{imports}\nasync def main():\n    print('begins')\n    await asyncio.sleep(0)\n    {ending}\n\nasyncio.run(main())\n")
-        ran = run([recorded, source], ASYNCIO_STUDY=path)
+        ran, record = recording_of(recorded, out, f"{name}_ends", f"import asyncio\n{imports}\nasync def main():\n    print('begins')\n"
+                                   f"    await asyncio.sleep(0)\n    {ending}\n\nasyncio.run(main())\n")
         check(f"{name}: the status", ran.returncode, status)
-        with open(path, encoding="utf-8") as file:
-            record = json.load(file)
         check(f"{name}: how main() ended", [event[5] for event in record["events"] if event[0] == "done"][:1], [outcome])
         check(f"{name}: what was printed", [event[5] for event in record["events"] if event[0] == "print"][:1], ["begins\n"])
         traceback = "".join(event[5] for event in record["events"] if event[0] == "print" and event[4] == 2)

@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 
 #include "loop/python/heapq.hpp"
@@ -87,7 +88,7 @@ void Watch::before_select(std::optional<double> timeout) {
   const std::lock_guard lock(recorder_.mutex);
   due_timers_are_known_ = true;  // no callback has run: none was due
   find_skipped();
-  find_cancellations(std::string::npos);
+  find_cancellations(SIZE_MAX);
   find_cancelled_timers();
   find_dropped_timers();
   find_descriptors();

@@ -2,6 +2,10 @@
 // as cpploop._kernel. It has the recorder watch the loops; recorded.py says where the program is and what its tasks do.
 #include <signal.h>
 
+#include <chrono>
+#include <mutex>
+#include <string>
+
 #include "examples/python/src/handle.hpp"
 #include "examples/study/virtual_clock.hpp"
 #include "examples/study/watch.hpp"
@@ -49,11 +53,6 @@ class PythonWatch final : public Watch {
   PythonWatch(Recorder& recorder, asyncio::EventLoop& loop, int id)
       : Watch(recorder, loop, id), tasks_(checked(PyObject_CallFunction(tasks_class, "i", id)).release()) {}
 
-  void before_select(std::optional<double> timeout) override {
-    const std::lock_guard lock(recorder_.mutex);
-    Watch::before_select(timeout);
-  }
-
   void before_run(const Handle& handle) override {
     const std::lock_guard lock(recorder_.mutex);
     Watch::before_run(handle);
@@ -85,8 +84,8 @@ class PythonWatch final : public Watch {
 
   int current_task() override { return task_; }
 
-  void find_cancellations(std::size_t limit) override {
-    ask("find_cancellations", "n", static_cast<Py_ssize_t>(std::min<std::size_t>(limit, PY_SSIZE_T_MAX)));
+  void find_cancellations(std::size_t limit) override {  // a look costs more than in C++
+    ask("find_cancellations", "n", static_cast<Py_ssize_t>(limit / 8));
   }
 
   PyObject* const tasks_;  // never released, see above

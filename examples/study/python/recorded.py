@@ -22,6 +22,7 @@ LIBRARIES = tuple(folder + os.sep for folder in [
     *map(sysconfig.get_path, ("purelib", "platlib", "stdlib", "platstdlib")), os.path.dirname(os.path.dirname(__file__)),
     "/usr/lib/python3/dist-packages"])
 LOOP = OnKernel._run_until_stopped.__code__  # what has called it is not at work
+HERE = os.getcwd()  # the program may go elsewhere
 DEEP = 64  # of a call stack
 
 # Of a coroutine, a generator, an asynchronous generator: its code, its frame, and what it awaits.
@@ -44,7 +45,7 @@ def file_of(code):
     """Its whole path; of a library's, and of what was not read from a file, only a name."""
     path = code.co_filename
     library = next((folder for folder in LIBRARIES if path.startswith(folder)), "")
-    return path[len(library):] if library or path.startswith("<") else os.path.abspath(path)
+    return path[len(library):] if library or path.startswith("<") else os.path.normpath(os.path.join(HERE, path))
 
 
 def function_named(callback):
@@ -143,6 +144,8 @@ class Tasks:
         self.running = task_of(handle)
         if self.running is None:
             return -1
+        if self.running not in self.tasks:
+            self.created(self.running)
         known = self.tasks[self.running]
         self.find_name(self.running, known)
         self.find_cancellation(self.running, known)
