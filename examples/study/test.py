@@ -241,6 +241,20 @@ asyncio.run(main())
 """
 
 
+EAGER = """import asyncio
+
+async def child(seconds):
+    await asyncio.sleep(seconds)
+
+async def main():
+    if hasattr(asyncio, "eager_task_factory"):
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    await asyncio.gather(*(asyncio.create_task(child(n / 1000), name=f"child {n}") for n in range(3)))
+
+asyncio.run(main())
+"""
+
+
 def check_python_names(recorded: str, out: str) -> None:
     """Tasks have the names that the program gives them, stacks go through asynchronous generators, callbacks are called what they are."""
     _, record = recording_of(recorded, out, "names_python", NAMES)
@@ -251,6 +265,9 @@ def check_python_names(recorded: str, out: str) -> None:
     labels = {handle[1] for handle in record["handles"]}
     check("names: callbacks", {"Task::cancel", "print", "lambda in main"} - labels, set())
     check("names: what is awaited", {future[0] for future in record["futures"]} >= {"asyncio::sleep", "asyncio::Event::wait"}, True)
+    _, eager = recording_of(recorded, out, "eager_python", EAGER)
+    check_rules("eager_python.py", eager)
+    check("eager tasks", sorted(task[0] for task in eager["tasks"] if task[1] == "child"), ["child 0", "child 1", "child 2"])
     outcomes = {event[4]: event[5] for event in record["events"] if event[0] == "done"}
     check("names: a cancelled task", (outcomes[0], [event[5] for event in record["events"] if event[0] == "cancels"]), ("cancelled", [1]))
 

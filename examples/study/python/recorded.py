@@ -154,7 +154,7 @@ class Tasks:
 
     def ends(self):
         if asyncio.get_running_loop().get_task_factory():
-            for task in asyncio.all_tasks() - self.tasks.keys():
+            for task in sorted(asyncio.all_tasks() - set(self.tasks), key=asyncio.Task.get_name):
                 self.created(task)
                 self.has_begun(task, task._fut_waiter)
         task, self.running = self.running, None
