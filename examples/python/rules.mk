@@ -24,11 +24,12 @@ endif
 .PHONY: python python-test python-bench upstream-tests
 
 python: $(python_ext)  ## CPython on this kernel: build/python/run script.py runs a Python program
+	@echo '$(python)' >$(PYTHON_INTO)/python
 
 $(python_ext): $(foreach source,$(PYTHON_SOURCES),$(call python_objects,$(source))) $(PYTHON_FILES) $(PYTHON_RUN)
 	@mkdir -p $(@D)
 	@$(link) -shared $(filter %.o,$^) -o $@
-	@cp $(PYTHON_FILES) $(@D) && cp $(PYTHON_RUN) $(PYTHON_INTO) && echo '$(python)' >$(PYTHON_INTO)/python
+	@cp $(PYTHON_FILES) $(@D) && cp $(PYTHON_RUN) $(PYTHON_INTO)
 
 # MODULES='tasks locks' chooses some.
 upstream-tests: python  ## CPython's own tests of asyncio, on the stock loop and on this kernel

@@ -57,7 +57,7 @@ endif
 STUDY_PYTHON := $(patsubst %,examples/study/%,record.cpp recorder.cpp watch.cpp python/program.cpp python/recorded.py python/run)
 study-python: build/study/python/virtual_clock.so
 	@PYTHON='$(PYTHON)' examples/python/find_python >/dev/null || exit 1
-	@$(MAKE) -s --no-print-directory python PYTHON_INTO=build/study/python PYTHON_EXTRA='$(STUDY_PYTHON)'
+	@$(MAKE) --no-print-directory python PYTHON_INTO=build/study/python PYTHON_EXTRA='$(STUDY_PYTHON)'
 
 build/study/python/virtual_clock.so: examples/study/virtual_clock.cpp $(BUILD)/compile.flags
 	@mkdir -p $(@D)

@@ -275,7 +275,8 @@ def check_python_names(recorded: str, out: str) -> None:
 ENDS = {
     "exit": ("import sys", "sys.exit(3)", 3, "raised"),
     "raise": ("", "raise ValueError('out')", 1, "raised"),
-    "interrupt": ("import os, signal", "os.kill(os.getpid(), signal.SIGINT); await asyncio.sleep(9)", -2, "cancelled"),
+    "interrupt": ("import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)",  # it may be ignored
+                  "os.kill(os.getpid(), signal.SIGINT); await asyncio.sleep(9)", -2, "cancelled"),
 }
 
 
