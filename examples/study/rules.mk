@@ -55,7 +55,7 @@ endif
 
 # Of a Python program: the module of examples/python, with the recorder linked into it.
 STUDY_PYTHON := $(patsubst %,examples/study/%,record.cpp recorder.cpp watch.cpp python/program.cpp python/recorded.py python/run)
-study-python: build/study/python/virtual_clock.so
+study-python: build/study/python/virtual_clock.so  ## build/study/python/run script.py, with ASYNCIO_STUDY: what make study runs Python programs with
 	@PYTHON='$(PYTHON)' examples/python/find_python >/dev/null || exit 1
 	@$(MAKE) --no-print-directory python PYTHON_INTO=build/study/python PYTHON_EXTRA='$(STUDY_PYTHON)'
 
