@@ -23,13 +23,13 @@ function findBlocking(model, words, add) {
     const task = model.record.handles[a][2];
     const never = task >= 0 && !steps.has(task) && model.record.tasks[task][4] === loop;
     const took = `${seconds((time - start) / 1e6)}, and nothing else could run`;
-    if (never) add('task that never yields', from, `${words.taskAndBody(task)} ran from its start to its end without one await that waits: ${took}. Let it await asyncio::sleep(0) now and then, or run it in a thread.`);
+    if (never) add('task that never yields', from, `${words.taskAndBody(task)} ran from its start to its end without one await that waits: ${took}. Let it await sleep(0) now and then, or run it in a thread.`);
     else add('blocking callback', from, `${task >= 0 ? words.taskAndBody(task) : words.handle(a)} took ${took}. Await what it waits for, or run it in a thread.`);
   });
 }
 
 const REPORTS = [
-  ['never awaited', /coroutine '([^']*)' was never awaited \((.*)\)/, (m) => `${pretty(m[1])} was called and never awaited: its body has never run.`],
+  ['never awaited', /coroutine '([^']*)' was never awaited/, (m) => `${pretty(m[1].replace(/.*<locals>\./, ''))} was called and never awaited: its body has never run.`],
   ['exception never retrieved', /(Task|Future) exception was never retrieved/, (m) => `Nobody has asked this ${m[1].toLowerCase()} for its result: the exception would have been lost.`],
 ];
 

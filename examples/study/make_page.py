@@ -14,7 +14,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIBRARY = ("selectors/", "loop/", "future/", "task/")
-RECORDER = tuple(f"examples/study/{name}." for name in ("record", "recorder", "watch", "virtual_clock"))
+RECORDER = tuple(f"examples/study/{name}." for name in ("record", "recorder", "watch", "tasks", "program", "virtual_clock"))
 SCRIPTS = ["model.js", "words.js", "findings.js", "predict.js", "source.js", "timeline.js", "panes.js", "page.js"]
 
 
@@ -47,6 +47,10 @@ def function_name(name: str) -> str:
     return name[start:].rstrip(":")
 
 
+def is_python(record: dict) -> bool:
+    return "binary" not in record
+
+
 def resolve(binary: str, addresses: list[int]) -> dict[int, list[list]]:
     """The source lines of each address, innermost first: one for each function that was inlined."""
     if not addresses:
@@ -71,7 +75,9 @@ def resolve(binary: str, addresses: list[int]) -> dict[int, list[list]]:
 
 
 def places(record: dict) -> list[list]:
-    """Each place as [function, file, line] of the program's own frames, innermost first."""
+    """Each place as [function, file, line] of the program's own frames, innermost first. Those of a Python program are that already."""
+    if is_python(record):
+        return record["places"]
     addresses = sorted({address for place in record["places"] for address in place})
     lines = resolve(record.get("binary", ""), addresses)
     resolved = []
@@ -82,16 +88,25 @@ def places(record: dict) -> list[list]:
     return resolved
 
 
-def shorten_paths(record: dict) -> set[str]:
-    """Returns the files that the recording names."""
-    files = set()
+def shorten_paths(record: dict, source: str | None) -> dict[str, str]:
+    """Returns the files that the recording names, and their short names. Of a Python program these are relative to its folder, and
+    libraries have them already."""
+    home = os.path.dirname(os.path.abspath(source or "")) + os.sep
+    files = {}
+
+    def shortened(path: str) -> str:
+        if is_python(record) and path and not os.path.isabs(path):
+            return path
+        name = short(path) if path else ""
+        if is_python(record) and os.sep not in name and path.startswith(home):
+            name = os.path.relpath(path, home)
+        files[path] = name
+        return name
+
     for task in record["tasks"]:
-        files.add(task[2])
-        task[2] = short(task[2]) if task[2] else ""
-    for stack in record["stacks"]:
-        for frame in stack:
-            files.add(frame[1])
-            frame[1] = short(frame[1])
+        task[2] = shortened(task[2])
+    for frame in [frame for stack in record["stacks"] + (record["places"] if is_python(record) else []) for frame in stack]:
+        frame[1] = shortened(frame[1])
     return files
 
 
@@ -115,17 +130,18 @@ def notes() -> dict[str, list[str]]:
 def complete(record: dict, source: str | None) -> dict:
     """The recording with all that the page shows. Paths of this machine are taken out."""
     record["places"] = places(record)
-    files = {path for path in shorten_paths(record) if path and os.path.exists(path)}
+    files = {path: name for path, name in shorten_paths(record, source).items() if os.path.exists(path)}
     if source:
-        files.add(source)
-    record["sources"] = {short(path): read(path) for path in sorted(files)}
+        files[source] = short(source)
+    record["sources"] = {name: read(path) for path, name in sorted(files.items())}
     for place in record["places"]:
         for _, path, _ in place:
             whole = os.path.join(ROOT, path)
             if path not in record["sources"] and os.path.exists(whole):
                 record["sources"][path] = read(whole)
     record["program"] = short(source) if source else next(iter(record["sources"]), "")
-    twin = os.path.splitext(source)[0] + ".py" if source else ""
+    stem, kind = os.path.splitext(source or "")
+    twin = stem + (".cpp" if kind == ".py" else ".py")
     if os.path.exists(twin):
         record["twin"] = [short(twin), read(twin)]
     record["notes"] = notes()
@@ -161,6 +177,8 @@ def main() -> None:
             record = complete(json.loads(read(given.record)), given.source)
         except FileNotFoundError:
             sys.exit(f"there is no recording {given.record}: did the program end before it could write it?")
+        if not record["loops"]:
+            sys.exit("no loop was recorded, so there is nothing to show: the program has made none, or one of another class")
         text = page(record)
         if given.perfetto:
             import perfetto

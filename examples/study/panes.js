@@ -14,15 +14,17 @@ function fill(parent, nodes) {
   parent.replaceChildren(...nodes);
 }
 
+const titled = (file) => `${isPython(file) ? 'Python' : 'C++'}: ${file}`;
+
 class Panes {
   constructor(model, words, sources, go) {
     Object.assign(this, { model, words, sources, go });
     this.file = null; // whose lines the source pane has
     this.scrolls = []; // [box, what is to be in sight in it]
     this.fillFiles();
-    if (sources.twin) this.fillCode($('twin'), sources.twin, true);
+    if (sources.twin) this.fillCode($('twin'), sources.twin, isPython(model.record.twin[0]));
     $('twin-side').hidden = !sources.twin;
-    $('twin-name').textContent = sources.twin ? `Python: ${model.record.twin[0]}` : 'Python';
+    $('twin-name').textContent = sources.twin ? titled(model.record.twin[0]) : '';
     $('file').addEventListener('change', () => this.showFile($('file').value));
   }
 
@@ -239,8 +241,8 @@ class Panes {
     if (this.file !== file) {
       this.file = file;
       $('file').value = file;
-      $('cpp-name').textContent = `C++: ${file}`;
-      this.fillCode($('cpp'), this.sources.lines[file], false);
+      $('cpp-name').textContent = titled(file);
+      this.fillCode($('cpp'), this.sources.lines[file], isPython(file));
     }
     if (line) this.mark($('cpp'), line, []);
   }

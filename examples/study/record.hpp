@@ -35,15 +35,16 @@ class Record {
 
   /// Adds an entry to a table. Returns its index.
   int add(const char* table, std::string entry);
+  /// Puts another entry in place of one.
+  void replace(const char* table, int index, std::string entry);
   /// The index of the entry; adds it if the table does not have it.
   int intern(const char* table, const std::string& entry);
-  /// Where the program is now: an index into "places", whose entries are the return addresses on the stack that lie in
-  /// the executable, innermost first, relative to its base.
-  int place();
 
   void event(const char* kind, double microseconds, int loop, int place, const std::string& arguments);
 
   void write(std::ostream& out) const;
+
+  std::string program;  // members that say which one it is
 
  private:
   struct Table {

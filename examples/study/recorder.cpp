@@ -1,12 +1,10 @@
 #include "examples/study/recorder.hpp"
 
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <exception>
 #include <fstream>
 #include <iostream>
 
@@ -16,50 +14,10 @@
 namespace study {
 namespace {
 
-// In front of the buffer of std::cout or std::cerr.
-class Tee : public std::streambuf {
- public:
-  Tee(std::ostream& stream, int fd) : stream_(stream), original_(stream.rdbuf(this)), fd_(fd) {}
-  ~Tee() override { stream_.rdbuf(original_); }
-
- protected:
-  int_type overflow(int_type c) override {
-    const char text = traits_type::to_char_type(c);
-    if (!traits_type::eq_int_type(c, traits_type::eof())) xsputn(&text, 1);
-    return traits_type::not_eof(c);
-  }
-  std::streamsize xsputn(const char* text, std::streamsize size) override {
-    const bool pass = recorder().printed(fd_, {text, static_cast<std::size_t>(size)});
-    return pass ? original_->sputn(text, size) : size;
-  }
-  int sync() override { return original_->pubsync(); }
-
- private:
-  std::ostream& stream_;
-  std::streambuf* original_;
-  int fd_;
-};
-
-FILE* stdout_before = nullptr;
-
-// The same for printf and its kin.
-void tee_stdout() {
-  const auto write = [](void*, const char* text, std::size_t size) -> ssize_t {
-    const bool pass = recorder().printed(STDOUT_FILENO, {text, size});
-    return static_cast<ssize_t>(pass ? ::fwrite(text, 1, size, stdout_before) : size);
-  };
-  FILE* file = ::fopencookie(nullptr, "w", {nullptr, write, nullptr, nullptr});
-  if (!file) return;
-  ::setvbuf(file, nullptr, _IONBF, 0);
-  stdout_before = std::exchange(stdout, file);
-}
-
 std::string variable(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
 }
-
-std::terminate_handler terminate_before = nullptr;
 
 void write_to_terminal(const std::string& text) {
   [[maybe_unused]] const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
@@ -73,38 +31,16 @@ bool wait_for_enter() {
   return true;
 }
 
-void print_tasks(asyncio::EventLoop& loop) {
-  std::string tree;
-  try {
-    tree = asyncio::pstree(loop);
-  } catch (const asyncio::RuntimeError& error) {
-    tree = error.what() + std::string("\n");  // tasks await one another in a cycle
-  }
-  std::cerr << asyncio::ps(loop) << "\n" << tree << std::flush;
-}
-
 }  // namespace
 
-Recorder::Recorder()
-    : path_(variable("ASYNCIO_STUDY")),
-      debug_by_user_(asyncio::debug_by_environment()),
-      start_(now()),
-      process_(::getpid()) {
+Recorder::Recorder() : path_(variable("ASYNCIO_STUDY")), start_(now()), process_(::getpid()) {
   mode_ = path_.empty() ? Mode::off : path_ == "-" ? Mode::text : path_ == "step" ? Mode::step : Mode::file;
   if (mode_ == Mode::off) return;
   ::unsetenv("ASYNCIO_STUDY");  // a child would write to the same file
-  ::setenv("ASYNCIO_DEBUG", "1", 0);
-  tees_.push_back(std::make_unique<Tee>(std::cout, STDOUT_FILENO));
-  tees_.push_back(std::make_unique<Tee>(std::cerr, STDERR_FILENO));
-  tee_stdout();
-  terminate_before = std::set_terminate([] {
-    recorder().finish();
-    terminate_before();
-  });
+  record.program = begin_program();
 }
 
 Recorder::~Recorder() {
-  if (stdout_before) std::exchange(stdout, stdout_before);
   finish();
   mode_ = Mode::off;
 }
@@ -114,13 +50,10 @@ double Recorder::microseconds() const noexcept { return 1e6 * (now() - start_); 
 bool Recorder::records() const noexcept { return mode_ != Mode::off && !finished_ && ::getpid() == process_; }
 
 void Recorder::watch(asyncio::EventLoop& loop) {
-  if (debug_by_user_ && asyncio::in_main_thread()) {
-    loop.add_signal_handler(SIGUSR1, [&loop] { print_tasks(loop); });
-  }
   if (!records()) return;
   const std::lock_guard lock(mutex);
   const int id = record.add("loops", "{\"thread\":" + std::to_string(::gettid() - process_) + "}");
-  watches_.push_back(std::make_unique<Watch>(*this, loop, id));
+  watches_.push_back(make_watch(*this, loop, id));
   loop.add_instrument(*watches_.back());
 }
 
@@ -145,7 +78,7 @@ bool Recorder::printed(int fd, std::string_view text) {
   if (print_.fd != fd) end_print();
   while (!text.empty()) {
     if (print_.text.empty()) {
-      print_ = {fd, -1, 0, record.place(), microseconds(), {}};
+      print_ = {fd, -1, 0, place(), microseconds(), {}};
       for (const auto& watch : watches_) {
         if (watch->runs_here()) print_.loop = watch->id(), print_.iteration = watch->iteration();
       }
@@ -188,8 +121,4 @@ Recorder& recorder() {
   return the_recorder;
 }
 
-[[maybe_unused]] static const Recorder& started_before_main = recorder();
-
 }  // namespace study
-
-void asyncio::loop_created(EventLoop& loop) { study::recorder().watch(loop); }

@@ -27,15 +27,29 @@ function cppFunction(text, name, around) {
   return best;
 }
 
-// The same of a Python function: it ends where the indentation does.
-function pythonFunction(lines, name) {
-  const last = name.split('::').pop();
-  const from = lines.findIndex((line) => new RegExp(`^\\s*(async )?def ${last}\\b`).test(line));
+// The same of a Python function: it ends where the indentation does. Of several of that name it is the last one before `around`.
+function pythonFunction(lines, name, around = 0) {
+  const begins = new RegExp(`^\\s*(async )?def ${name.split('::').pop()}\\b`);
+  let from = lines.findIndex((line) => begins.test(line));
   if (from < 0) return null;
+  for (let i = from; i < around; ++i) if (begins.test(lines[i])) from = i;
   const indent = lines[from].search(/\S/);
   let to = from + 1;
   for (let i = from + 1; i < lines.length && (!lines[i].trim() || lines[i].search(/\S/) > indent); ++i) if (lines[i].trim()) to = i + 1;
   return { from: from + 1, to };
+}
+
+const isPython = (file) => /\.py$/.test(file);
+
+// Where the function is in a file of either language, and how often a line of it awaits.
+function functionIn(file, lines, name, around) {
+  if (!isPython(file)) return cppFunction(lines.join('\n'), name, around);
+  return pythonFunction(lines, name, around) ?? (name === 'module' ? { from: 1, to: lines.length } : null);
+}
+
+function countAwaits(file, text) {
+  const bare = isPython(file) ? text.replace(/#.*|"(\\.|[^"\\\n])*"/g, '') : withoutStrings(text);
+  return (bare.match(isPython(file) ? /\bawait\b|\basync (with|for)\b/g : /\bco_await\b/g) ?? []).length;
 }
 
 const words = (line) => new Set(line.match(/[A-Za-z_]{3,}|\d+/g) ?? []);
@@ -56,7 +70,7 @@ class Sources {
     const first = new Map();
     for (const task of record.tasks) {
       const key = `${task[1]} ${task[2]} ${task[3]}`;
-      if (!first.has(key)) first.set(key, task[2] in this.lines ? cppFunction(record.sources[task[2]], task[1], task[3])?.from : undefined);
+      if (!first.has(key)) first.set(key, task[2] in this.lines && !isPython(task[2]) ? cppFunction(record.sources[task[2]], task[1], task[3])?.from : undefined);
       task[3] = first.get(key) ?? task[3];
     }
   }
@@ -90,18 +104,18 @@ class Sources {
     return this.twinOf.get(key);
   }
 
+  // What is main() in C++ stands in Python outside of functions.
   findTwinLine(name, file, line) {
-    const ours = cppFunction(this.record.sources[file], name, line);
-    const theirs = name === 'main' && !pythonFunction(this.twin, name) ? this.wholeTwin() : pythonFunction(this.twin, name);
+    const twin = this.record.twin[0];
+    const ours = functionIn(file, this.lines[file], name, line);
+    const whole = name === 'main' && isPython(twin) ? { from: 1, to: this.twin.length } : null;
+    const theirs = functionIn(twin, this.twin, name === 'module' ? 'main' : name, 0) ?? whole;
     if (!theirs) return 0;
     const text = this.lines[file][line - 1] ?? '';
-    if (ours && /\bco_await\b/.test(text)) {
-      const before = withoutStrings(this.lines[file].slice(ours.from - 1, line - 1).join('\n'));
-      const nth = (before.match(/\bco_await\b/g) ?? []).length;
+    if (ours && countAwaits(file, text) > 0) {
+      const nth = countAwaits(file, this.lines[file].slice(ours.from - 1, line - 1).join('\n'));
       const awaits = [];
-      for (let i = theirs.from; i <= theirs.to; ++i) {
-        for (const _ of this.twin[i - 1].replace(/#.*/, '').matchAll(/\bawait\b|\basync (with|for)\b/g)) awaits.push(i);
-      }
+      for (let i = theirs.from; i <= theirs.to; ++i) for (let n = countAwaits(twin, this.twin[i - 1]); n > 0; --n) awaits.push(i);
       if (nth < awaits.length) return awaits[nth];
     }
     let best = theirs.from;
@@ -111,10 +125,6 @@ class Sources {
       if (like > most) [best, most] = [i, like];
     }
     return best;
-  }
-
-  wholeTwin() {
-    return { from: 1, to: this.twin.length };
   }
 }
 

@@ -2,7 +2,8 @@
 """Tests of the recorder, on recorded programs: does a recording obey the rules of the loop, and do they print what they print
 without it? Then the page in a browser, where there is one.
 
-    test.py PROGRAMS OUT     folders: the programs, linked with the recorder, and where to write"""
+    test.py PROGRAMS OUT PYTHON     the folder with the programs, linked with the recorder; where to write; what records a Python
+                                    program, and that Python: RUN,PYTHON; empty if there is none"""
 import bisect
 import glob
 import json
@@ -22,6 +23,7 @@ import perfetto  # noqa: E402
 LADDER = ["01_call_soon", "02_timers", "03_future", "04_task", "05_sleep", "06_cancel", "07_pipe", "09_gather_wait_group", "10_timeouts",
           "11_queue_workers", "12_cancellation_rules", "13_context", "14_who_awaits_whom", "15_pitfalls", "16_tcp_echo_streams", "17_protocol",
           "19_threads", "21_subprocess"]
+LADDER_PYTHON = [name for name in LADDER if os.path.exists(f"examples/{name}.py")]
 PAGES = LADDER[:12] + ["16_tcp_echo_streams", "17_protocol"]
 ARGUMENTS = {"select": 1, "woke": 1, "due": 1, "drop": 1, "heap": 1, "soon": 2, "timer": 4, "cancel": 1, "skip": 1, "run": 1, "ran": 1, "create": 2,
              "step": 1, "wait": 3, "wake": 2, "done": 3, "cancels": 2, "fd": 4, "unread": 2, "print": 2}
@@ -36,9 +38,9 @@ def check(what: str, seen, expected) -> None:
         failures.append(f"{what}\n  is {seen!r}\n  should be {expected!r}")
 
 
-def run(program: str, **environment: str) -> subprocess.CompletedProcess:
+def run(program: str | list[str], **environment: str) -> subprocess.CompletedProcess:
     inherited = {name: value for name, value in os.environ.items() if name not in {"ASYNCIO_DEBUG", "ASYNCIO_STUDY", "VIRTUAL"}}
-    return subprocess.run([program], env=inherited | environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return subprocess.run(program, env=inherited | environment, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
 def without_numbers(text: str) -> str:
@@ -57,6 +59,8 @@ def check_rules(name: str, record: dict) -> None:
         times.append(time)
         if kind in {"soon", "due"}:
             ready[loop].append(rest[0])
+        if kind == "soon" and record["handles"][rest[0]][0] in {"reader", "writer"}:
+            check(f"{at}: only the selector schedules it", rest[1], -1)
         if kind == "timer":
             timers[loop].append((rest[3], rest[0]))
         if kind in {"due", "drop"}:
@@ -80,7 +84,7 @@ def check_rules(name: str, record: dict) -> None:
     check(f"{name}: all tasks are done in the end", {task: now for task, now in state.items() if now != "done"}, {})
 
 
-def check_recording(name: str, program: str, out: str) -> dict:
+def check_recording(name: str, program: str | list[str], out: str, unrecorded: str | list[str] | None = None) -> dict:
     path = os.path.join(out, f"{name}.json")
     ran = run(program, ASYNCIO_STUDY=path)
     if not os.path.exists(path):
@@ -89,9 +93,9 @@ def check_recording(name: str, program: str, out: str) -> dict:
         record = json.load(file)
     check_rules(name, record)
     printed = "".join(event[5] for event in record["events"] if event[0] == "print" and event[4] == 1)
-    if name != "21_subprocess":  # what a child prints is not the program's
+    if not name.startswith("21_subprocess"):  # what a child prints is not the program's
         check(f"{name}: what it printed is in the recording", printed, ran.stdout)
-    check(f"{name}: prints the same if it is not recorded", without_numbers(ran.stdout), without_numbers(run(program).stdout))
+    check(f"{name}: prints the same if it is not recorded", without_numbers(ran.stdout), without_numbers(run(unrecorded or program).stdout))
     return record
 
 
@@ -179,6 +183,115 @@ def check_signal(programs: str) -> None:
     check("kill -USR1: the tree", "└── (T)" in out, True)
 
 
+def check_python(recorded: str, python: str, out: str) -> None:
+    """The twins of the ladder and of the findings: they print what they print on CPython's own loop."""
+    for source in [f"examples/{name}.py" for name in LADDER_PYTHON] + sorted(glob.glob("examples/study/findings/*.py")):
+        name = os.path.basename(source)
+        record = check_recording(name, [recorded, source], out, [python, source])
+        if name[:-3] in PAGES or "/study/" in source:
+            check_page(name, record, source, out)
+    check_python_terminal(recorded)
+    check_python_names(recorded, out)
+    check_python_ends(recorded, out)
+
+
+def check_python_terminal(recorded: str) -> None:
+    timers = [recorded, "examples/02_timers.py"]
+    trace = run(timers, ASYNCIO_STUDY="-", VIRTUAL="1").stdout
+    check("Python, text trace: a line per event", all(re.match(r"#\d+ +\d+\.\d{6}  \w+ ", line) for line in trace.splitlines()), True)
+    check("Python, virtual clock: the last timer is due after 0.7 s", re.findall(r"  0\.[789]\d*  run", trace) != [], True)
+    waits = [float(wait) for wait in re.findall(r"select +(\d+\.\d+)$", trace, re.M)]
+    check("Python, virtual clock: waits are as long as they are set", any(abs(wait - 0.1) < 1e-3 for wait in waits), True)
+    stepped = subprocess.run(timers, env=os.environ | {"ASYNCIO_STUDY": "step", "VIRTUAL": "1"}, input="\n" * 3, capture_output=True, text=True,
+                             timeout=60).stdout
+    check("Python, step: asks after each iteration until the input ends", stepped.count("Enter: the next iteration> "), 4)
+
+
+def recording_of(recorded: str, out: str, name: str, text: str) -> tuple[subprocess.CompletedProcess, dict]:
+    """Of a Python program that is written here."""
+    source, path = os.path.join(out, f"{name}.py"), os.path.join(out, f"{name}.json")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(text)
+    ran = run([recorded, source], ASYNCIO_STUDY=path)
+    with open(path, encoding="utf-8") as file:
+        return ran, json.load(file)
+
+
+NAMES = """import asyncio, functools
+
+class Shop:
+    async def serve(self):
+        async for item in self.items():
+            print(item)
+
+    async def items(self):
+        await asyncio.sleep(0.001)
+        yield "tea"
+
+async def main():
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Shop().serve(), name="shop")
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    loop.call_later(0.001, task.cancel)
+    loop.call_soon(functools.partial(print, "soon"))
+    loop.call_soon(lambda: None)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+EAGER = """import asyncio
+
+async def child(seconds):
+    await asyncio.sleep(seconds)
+
+async def main():
+    if hasattr(asyncio, "eager_task_factory"):
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+    await asyncio.gather(*(asyncio.create_task(child(n / 1000), name=f"child {n}") for n in range(3)))
+
+asyncio.run(main())
+"""
+
+
+def check_python_names(recorded: str, out: str) -> None:
+    """Tasks have the names that the program gives them, stacks go through asynchronous generators, callbacks are called what they are."""
+    _, record = recording_of(recorded, out, "names_python", NAMES)
+    check_rules("names_python.py", record)
+    check("names: tasks", [task[:2] for task in record["tasks"][:2]], [["Task-1", "main"], ["shop", "Shop::serve"]])
+    stacks = [[[function, os.path.basename(file), line] for function, file, line in stack][:2] for stack in record["stacks"]]
+    check("names: an await stack", [["Shop::serve", "names_python.py", 5], ["Shop::items", "names_python.py", 9]] in stacks, True)
+    labels = {handle[1] for handle in record["handles"]}
+    check("names: callbacks", {"Task::cancel", "print", "lambda in main"} - labels, set())
+    check("names: what is awaited", {future[0] for future in record["futures"]} >= {"asyncio::sleep", "asyncio::Event::wait"}, True)
+    _, eager = recording_of(recorded, out, "eager_python", EAGER)
+    check_rules("eager_python.py", eager)
+    check("eager tasks", sorted(task[0] for task in eager["tasks"] if task[1] == "child"), ["child 0", "child 1", "child 2"])
+    outcomes = {event[4]: event[5] for event in record["events"] if event[0] == "done"}
+    check("names: a cancelled task", (outcomes[0], [event[5] for event in record["events"] if event[0] == "cancels"]), ("cancelled", [1]))
+
+
+ENDS = {
+    "exit": ("import sys", "sys.exit(3)", 3, "raised"),
+    "raise": ("", "raise ValueError('out')", 1, "raised"),
+    "interrupt": ("import os, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)",  # it may be ignored
+                  "os.kill(os.getpid(), signal.SIGINT); await asyncio.sleep(9)", -2, "cancelled"),
+}
+
+
+def check_python_ends(recorded: str, out: str) -> None:
+    """However a program ends, its recording is written."""
+    for name, (imports, ending, status, outcome) in ENDS.items():
+        ran, record = recording_of(recorded, out, f"{name}_ends", f"import asyncio\n{imports}\nasync def main():\n    print('begins')\n"
+                                   f"    await asyncio.sleep(0)\n    {ending}\n\nasyncio.run(main())\n")
+        check(f"{name}: the status", ran.returncode, status)
+        check(f"{name}: how main() ended", [event[5] for event in record["events"] if event[0] == "done"][:1], [outcome])
+        check(f"{name}: what was printed", [event[5] for event in record["events"] if event[0] == "print"][:1], ["begins\n"])
+        traceback = "".join(event[5] for event in record["events"] if event[0] == "print" and event[4] == 2)
+        check(f"{name}: the traceback is in the recording", traceback, ran.stderr)
+
+
 def browser_is_there(out: str) -> bool:
     for tool, packages in (("chromium", "apt-get install chromium"), ("node", "apt-get install nodejs"), ("npm", "apt-get install npm")):
         if not shutil.which(tool):
@@ -193,7 +306,7 @@ def browser_is_there(out: str) -> bool:
 
 
 def main() -> None:
-    programs, out = sys.argv[1:]
+    programs, out, python = sys.argv[1:]
     os.makedirs(out, exist_ok=True)
     for old in glob.glob(os.path.join(out, "*.html")) + glob.glob(os.path.join(out, "[0-9a-z]*_*.json")):
         os.remove(old)
@@ -205,6 +318,10 @@ def main() -> None:
             check_page(name, record, source, out)
     check_terminal(programs)
     check_signal(programs)
+    if not python:
+        print("skipped Python programs: there is no Python >= 3.11 with headers here (apt-get install python3-dev)")
+    else:
+        check_python(*python.split(","), out)
     for failure in failures[:40]:
         print("FAILED", failure)
     print(f"the recorder: {checks} checks, {len(failures)} failed")

@@ -199,7 +199,8 @@ async function checkProgram(browser, name) {
   await checkTimeline(page, name);
   await checkPredict(page, record, name);
   const kinds = await page.$$eval('#found-list li[data-kind]', (items) => items.map((item) => item.dataset.kind));
-  if (name in FINDINGS) check(`${name}: findings`, kinds, [FINDINGS[name]]);
+  const expected = FINDINGS[name.replace(/\.py$/, '')];
+  if (expected) check(`${name}: findings`, kinds, [expected]);
   if (kinds.length) {
     await page.click('#found-list .where');
     check(`${name}: a finding leads to its event`, (await texts(page, '#found-list .where'))[0].endsWith(`event ${(await page.evaluate(() => study.at)) + 1}`), true);

@@ -92,6 +92,14 @@ int nanosleep(const timespec* wanted, timespec* left) {
   return 0;
 }
 
+int clock_nanosleep(clockid_t id, int flags, const timespec* wanted, timespec* left) {
+  static const auto real = next<decltype(::clock_nanosleep)>("clock_nanosleep");
+  if (!clock_is_virtual() || id != CLOCK_MONOTONIC) return real(id, flags, wanted, left);
+  const std::int64_t time = wanted->tv_sec * SECOND + wanted->tv_nsec;
+  virtual_now = flags & TIMER_ABSTIME ? std::max(virtual_now.load(), time) : virtual_now + time;
+  return 0;
+}
+
 int epoll_pwait2(int epfd, epoll_event* events, int size, const timespec* timeout, const sigset_t* mask) {
   static const auto real = next<decltype(::epoll_pwait2)>("epoll_pwait2");
   const auto wait = [&](const timespec* limit) { return real(epfd, events, size, limit, mask); };

@@ -3,13 +3,15 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
-#include <typeinfo>
+
+#include "loop/python/heapq.hpp"
 
 namespace study {
 namespace {
 
-using asyncio::AnyFuture, asyncio::AnyTask, asyncio::Handle, asyncio::HandleState, asyncio::TaskState;
+using asyncio::Handle;
 
 // More of something than this is looked through once per iteration, instead of after each callback.
 constexpr std::size_t MANY = 256;
@@ -20,34 +22,6 @@ std::string seconds(double value) {
   std::string number = text;
   number.erase(number.find_last_not_of('0') + 1);
   return number.ends_with('.') ? number + "0" : number;
-}
-
-// The object behind a handle.
-struct Behind : Handle {
-  explicit Behind(const Handle& handle) : Handle(handle) {}
-  HandleState* state() const noexcept { return state_.get(); }
-};
-HandleState* behind(const Handle& handle) { return Behind(handle).state(); }
-
-TaskState* behind(const AnyTask& task) { return static_cast<TaskState*>(task.state()); }
-
-// What a reader wants to know of "<Handle main()::{lambda()#1}>": "lambda in main".
-std::string short_name(std::string name) {
-  if (name.starts_with("<Handle ")) name = name.substr(8, name.size() - 9);
-  const bool is_lambda = name.find("lambda") != std::string::npos;
-  if (name.starts_with("asyncio::(anonymous namespace)::")) name.erase(9, 23);
-  if (name.find("(*)") != std::string::npos) return "function";
-  name.resize(std::min(name.find_first_of("(<{"), name.size()));
-  while (name.ends_with(':')) name.pop_back();
-  return is_lambda ? "lambda in " + name : name;
-}
-
-std::string stack_json(const AnyTask& task) {
-  std::string json;
-  for (const asyncio::StackEntry& entry : task.get_stack()) {
-    json += (json.empty() ? "[" : ",[") + array(quote(entry.function), quote(entry.file), entry.line) + "]";
-  }
-  return "[" + json + "]";
 }
 
 int bytes_waiting(int fd) {
@@ -61,10 +35,15 @@ std::string interest(unsigned events) {
 
 }  // namespace
 
-int Watch::new_handle(const State* state, const char* kind, const std::string& label, int task, int place) {
+int Watch::add_handle(const char* kind, const std::string& label, int task, int place) {
   const int id = recorder_.record.add("handles", "[" + array(quote(kind), quote(label), task, place) + "]");
   labels_[id] = task < 0 ? label + "@" + std::to_string(id) : label;
-  handles_[state] = {id, std::string(kind) != "callback" && std::string(kind) != "timer", 0};
+  return id;
+}
+
+int Watch::add_repeating_handle(const State* state, const char* kind, const std::string& label) {
+  const int id = add_handle(kind, label, -1, -1);
+  handles_[state] = {id, true};
   return id;
 }
 
@@ -92,47 +71,24 @@ void Watch::skip() {
   event("skip", array(first.id), label(first.id) + ", which was cancelled");
 }
 
-// A task and the callback of a descriptor are scheduled again and again. Anything else is new.
-int Watch::handle_of(const State* state, const char* kind, int place) {
-  const auto found = handles_.find(state);
-  if (found != handles_.end() && (found->second.repeats || found->second.queued > 0)) return found->second.id;
-  return new_handle(state, kind, short_name(state->repr()), -1, place);
-}
-
-Watch::KnownTask& Watch::known(const AnyTask& task) {
-  KnownTask& known = tasks_[task.state()];
-  if (known.id >= 0) return known;
-  const asyncio::Frame* frame = behind(task)->coro_.frame();
-  const std::source_location at = frame ? frame->of_program().where : std::source_location();
-  const std::string function = frame ? asyncio::function_name(at) : "";
-  known = {
-      recorder_.record.add(
-          "tasks", "[" + array(quote(task.get_name()), quote(function), quote(at.file_name()), at.line(), id_) + "]"),
-      behind(task)};
-  new_handle(behind(task), "task", task.get_name(), known.id);
-  return known;
-}
-
-// A future is called what the innermost coroutine that awaits it is called, such as asyncio::Queue<int>::get. That of
-// gather is awaited by the program itself.
-Watch::KnownFuture& Watch::future_of(const AnyTask& task, const AnyFuture& future) {
-  KnownFuture& known = futures_[future.state()];
-  if (known.id >= 0 && !known.done) return known;
-  const auto found = tasks_.find(future.state());
-  const std::vector<asyncio::StackEntry> stack = task.get_stack();
-  const asyncio::FutureState& state = *future.state();
-  const bool is_gather = asyncio::demangle(typeid(state).name()).find("Gathering") != std::string::npos;
-  const std::string awaits = stack.empty() ? "" : stack.back().function;
-  const std::string entry =
-      "[" + array(quote(is_gather ? "asyncio::gather" : awaits), found == tasks_.end() ? -1 : found->second.id) + "]";
-  return known = {recorder_.record.add("futures", entry)};
+// A step of a task has the task's number, the callback of a descriptor that of the descriptor. Anything else is new. By
+// the time that somebody else than the selector schedules what seems to be a reader, its descriptor is not watched any
+// more, and the address is another handle's.
+int Watch::handle_of(const Handle& handle, const char* kind, int place, bool by_selector) {
+  const State* state = handle.state();
+  const int step = step_scheduled(handle);
+  KnownHandle& known = handles_[state];
+  if (step >= 0 && known.id != step) known = {step};
+  if (step >= 0 || known.queued > 0 || (known.repeats && by_selector)) return known.id;
+  known = {add_handle(kind, name_of(*state), -1, place)};
+  return known.id;
 }
 
 void Watch::before_select(std::optional<double> timeout) {
   const std::lock_guard lock(recorder_.mutex);
   due_timers_are_known_ = true;  // no callback has run: none was due
   find_skipped();
-  find_cancellations();
+  find_cancellations(SIZE_MAX);
   find_cancelled_timers();
   find_dropped_timers();
   find_descriptors();
@@ -156,12 +112,12 @@ void Watch::after_select(std::span<const selectors::SelectorEvent> events) {
 
 void Watch::handle_scheduled(const Handle& handle, const Handle& by) {
   const std::lock_guard lock(recorder_.mutex);
-  const State* state = behind(handle);
+  const State* state = handle.state();
   const auto* timer = dynamic_cast<const asyncio::TimerHandleState*>(state);
   const int scheduler = by ? running_.id : -1;
   const bool by_selector = in_select_ && !by;
-  const int place = by_selector ? -1 : recorder_.record.place();
-  const int id = handle_of(state, timer ? "timer" : "callback", place);
+  const int place = by_selector ? -1 : recorder_.place();
+  const int id = handle_of(handle, timer ? "timer" : "callback", place, by_selector);
   if (!timer) {
     enqueue(id, state);
     return event("soon", array(id, scheduler), label(id) + by_whom(scheduler), place);
@@ -176,67 +132,20 @@ void Watch::before_run(const Handle& handle) {
   const std::lock_guard lock(recorder_.mutex);
   find_due_timers();
   in_select_ = false;
-  const State* state = behind(handle);
+  const State* state = handle.state();
   while (!ready_.empty() && ready_.front().state != state) skip();
-  running_ = ready_.empty() ? Queued{handle_of(state, "callback", -1), state} : dequeue();
+  running_ = ready_.empty() ? Queued{handle_of(handle, "callback", -1, true), state} : dequeue();
   event("run", array(running_.id), label(running_.id));
 }
 
 void Watch::after_run(const Handle& handle) {
   const std::lock_guard lock(recorder_.mutex);
-  find_unread(behind(handle));
-  if (tasks_.size() <= MANY) find_cancellations();
+  find_unread(handle.state());
+  find_cancellations(MANY);
   if (timers_.size() <= MANY) find_cancelled_timers();
   if (descriptors_.size() <= MANY) find_descriptors();
   event("ran", array(running_.id), label(running_.id));
   running_ = {};
-}
-
-void Watch::task_created(const AnyTask& task, const AnyTask& by) {
-  const std::lock_guard lock(recorder_.mutex);
-  tasks_.erase(task.state());
-  futures_.erase(task.state());
-  const int creator = by ? known(by).id : -1;
-  const int id = known(task).id;
-  event("create", array(id, creator), task.get_name() + (by ? "  by " + by.get_name() : ""), recorder_.record.place());
-}
-
-void Watch::task_step(const AnyTask& task) {
-  const std::lock_guard lock(recorder_.mutex);
-  find_cancellation(known(task));
-  event("step", array(known(task).id), task.get_name());
-}
-
-void Watch::task_waits(const AnyTask& task, const AnyFuture& on) {
-  const std::lock_guard lock(recorder_.mutex);
-  const int future = on ? future_of(task, on).id : -1;
-  const int stack = recorder_.record.intern("stacks", stack_json(task));
-  const std::vector<asyncio::StackEntry> entries = task.get_stack();
-  std::string text = task.get_name() + (on ? " on a future" : " for one iteration");
-  if (on && tasks_.contains(on.state()))
-    text = task.get_name() + " on " + static_cast<TaskState*>(on.state())->get_name();
-  if (!entries.empty()) text += "  in " + entries.back().function;
-  event("wait", array(known(task).id, future, stack), text);
-}
-
-void Watch::task_woken(const AnyTask& task, const AnyFuture& by) {
-  const std::lock_guard lock(recorder_.mutex);
-  const auto found = futures_.find(by.state());  // it was waited for
-  if (found == futures_.end()) return;
-  found->second.done = true;
-  event("wake", array(known(task).id, found->second.id), task.get_name(), recorder_.record.place());
-}
-
-void Watch::task_done(const AnyTask& task) {
-  const std::lock_guard lock(recorder_.mutex);
-  find_cancellation(known(task));
-  const std::string repr = task.repr();  // not exception(), after which nobody would hear of it
-  const std::size_t error = repr.find(" exception=");
-  const char* outcome = task.cancelled() ? "cancelled" : error == std::string::npos ? "returned" : "raised";
-  const std::string text = error == std::string::npos ? "" : repr.substr(error + 11, repr.size() - error - 12);
-  event("done", array(known(task).id, quote(outcome), quote(text)), task.get_name() + " " + outcome + " " + text);
-  futures_.erase(task.state());
-  tasks_.erase(task.state());
 }
 
 // Between the selector and the first callback, timers leave the heap for the ready queue only.
@@ -290,28 +199,16 @@ void Watch::find_descriptor(int fd, const State* reader, const State* writer) {
   Descriptor& known = descriptors_[fd];
   if (known.reader == reader && known.writer == writer) return;
   const bool own = loop_.inbox() && fd == loop_.inbox()->read_end();
-  const auto name = [&](const State* state) { return own ? "self-pipe" : short_name(state->repr()); };
+  const auto name = [&](const State* state) { return own ? "self-pipe" : name_of(*state); };
   for (const State* gone : {known.reader, known.writer}) {
     if (gone && gone != reader && gone != writer) handles_.erase(gone);
   }
-  if (known.reader != reader) known.reader_id = reader ? new_handle(reader, "reader", name(reader)) : -1;
-  if (known.writer != writer) known.writer_id = writer ? new_handle(writer, "writer", name(writer)) : -1;
+  if (known.reader != reader) known.reader_id = reader ? add_repeating_handle(reader, "reader", name(reader)) : -1;
+  if (known.writer != writer) known.writer_id = writer ? add_repeating_handle(writer, "writer", name(writer)) : -1;
   known.reader = reader, known.writer = writer;
-  const AnyTask owner = runs_here() ? asyncio::current_task(loop_) : AnyTask();
-  event("fd", array(fd, known.reader_id, known.writer_id, owner ? this->known(owner).id : -1),
+  event("fd", array(fd, known.reader_id, known.writer_id, current_task()),
         std::to_string(fd) + (reader ? " reader " + label(known.reader_id) : "") +
             (writer ? " writer " + label(known.writer_id) : "") + (reader || writer ? "" : " gone"));
-}
-
-void Watch::find_cancellations() {
-  for (auto& [state, task] : tasks_) find_cancellation(task);
-}
-
-void Watch::find_cancellation(KnownTask& task) {
-  if (task.cancelling == task.state->cancelling()) return;
-  task.cancelling = task.state->cancelling();
-  event("cancels", array(task.id, task.cancelling),
-        task.state->get_name() + ".cancelling() is " + std::to_string(task.cancelling));
 }
 
 // The reader has run, and has read nothing.

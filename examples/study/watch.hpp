@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "examples/study/recorder.hpp"
+#include "loop/debug/instruments.hpp"
 
 namespace study {
 
 /// An Instrument that numbers what it sees. It keeps addresses and never references, because a recorder must not change
-/// how long things live; what an address stands for is forgotten when the object ends.
+/// how long things live; what an address stands for is forgotten when the object ends. Of the loop it knows all, of tasks
+/// nothing: they differ between C++ and Python, and are left to a class derived from it.
 class Watch : public asyncio::Instrument {
  public:
   Watch(Recorder& recorder, asyncio::EventLoop& loop, int id) : recorder_(recorder), loop_(loop), id_(id) {}
@@ -23,11 +25,6 @@ class Watch : public asyncio::Instrument {
   void handle_scheduled(const asyncio::Handle& handle, const asyncio::Handle& by) override;
   void before_run(const asyncio::Handle& handle) override;
   void after_run(const asyncio::Handle& handle) override;
-  void task_created(const asyncio::AnyTask& task, const asyncio::AnyTask& by) override;
-  void task_step(const asyncio::AnyTask& task) override;
-  void task_waits(const asyncio::AnyTask& task, const asyncio::AnyFuture& on) override;
-  void task_woken(const asyncio::AnyTask& task, const asyncio::AnyFuture& by) override;
-  void task_done(const asyncio::AnyTask& task) override;
 
   int id() const noexcept { return id_; }
   int iteration() const noexcept { return iteration_; }
@@ -36,8 +33,30 @@ class Watch : public asyncio::Instrument {
   /// The ready queue, the timers and the selector as text.
   std::string boxes() const;
 
- private:
+  void event(const char* kind, const std::string& arguments, const std::string& text, int place = -1) {
+    recorder_.event(kind, *this, arguments, text, place);
+  }
+  /// A new entry of the table "handles".
+  int add_handle(const char* kind, const std::string& label, int task, int place);
+  void set_label(int handle, const std::string& label) { labels_[handle] = label; }
+
+ protected:
   using State = asyncio::HandleState;
+
+  /// What a handle calls that is no step of a task.
+  virtual std::string name_of(const State& state) const = 0;
+  /// Is told of each handle before it is scheduled. If the handle is the next step of a task, returns the number that
+  /// these handles have in the recording; -1 otherwise.
+  virtual int step_scheduled(const asyncio::Handle& handle) = 0;
+  /// The number of the task that runs; -1: none.
+  virtual int current_task() = 0;
+  /// Tells of each task whose cancelling() has changed. If there are more tasks than `limit`, it need not look.
+  virtual void find_cancellations(std::size_t limit) = 0;
+
+  Recorder& recorder_;
+  asyncio::EventLoop& loop_;
+
+ private:
   struct Timer {
     double when;
     int id;
@@ -51,34 +70,20 @@ class Watch : public asyncio::Instrument {
   };
   struct KnownHandle {
     int id = -1;
-    bool repeats = false;  // a task, a reader or a writer
+    bool repeats = false;  // a reader or a writer
     int queued = 0;        // how often it stands in the ready queue: that of a signal may do so more than once
   };
   struct Queued {
     int id = -1;
     const State* state = nullptr;
   };
-  struct KnownFuture {
-    int id = -1;
-    bool done = false;  // what is waited for at this address from now on is another one
-  };
-  struct KnownTask {
-    int id = -1;
-    asyncio::TaskState* state = nullptr;
-    int cancelling = 0;
-  };
 
-  void event(const char* kind, const std::string& arguments, const std::string& text, int place = -1) {
-    recorder_.event(kind, *this, arguments, text, place);
-  }
-  int new_handle(const State* state, const char* kind, const std::string& label, int task = -1, int place = -1);
-  int handle_of(const State* state, const char* kind, int place);
+  int add_repeating_handle(const State* state, const char* kind, const std::string& label);
+  int handle_of(const asyncio::Handle& handle, const char* kind, int place, bool by_selector);
   int known_handle(const State* state) const;
   void enqueue(int id, const State* state);
   Queued dequeue();
   void skip();
-  KnownFuture& future_of(const asyncio::AnyTask& task, const asyncio::AnyFuture& future);
-  KnownTask& known(const asyncio::AnyTask& task);
   const std::string& label(int handle) const { return labels_.at(handle); }
   std::string by_whom(int handle) const { return handle < 0 ? "" : "  by " + label(handle); }
 
@@ -89,12 +94,8 @@ class Watch : public asyncio::Instrument {
   void find_skipped();
   void find_descriptors();
   void find_descriptor(int fd, const State* reader, const State* writer);
-  void find_cancellations();
-  void find_cancellation(KnownTask& task);
   void find_unread(const State* state);
 
-  Recorder& recorder_;
-  asyncio::EventLoop& loop_;
   int id_, iteration_ = 0;
   bool due_timers_are_known_ = true, in_select_ = false;
   std::deque<Queued> ready_;
@@ -103,8 +104,6 @@ class Watch : public asyncio::Instrument {
   std::unordered_set<int> cancelled_timers_;
   std::map<int, Descriptor> descriptors_;
   std::unordered_map<const State*, KnownHandle> handles_;
-  std::unordered_map<const asyncio::FutureState*, KnownTask> tasks_;
-  std::unordered_map<const asyncio::FutureState*, KnownFuture> futures_;
   std::map<int, std::string> labels_;  // of handles
 };
 

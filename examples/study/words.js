@@ -24,13 +24,19 @@ const FUNCTIONS = {
   unread: ['EventLoop::process_events', ''],
   print: ['', 'the program itself'],
 };
+// Of a Python program these are CPython's own.
+const OF_CPYTHON = /^(TaskState|FutureState)::/;
 const KINDS_OF_SOON = { selector: 'EventLoop::add_callback', task: 'TaskState::start' };
 
 const LIBRARY_NAMES = [
   [/sleep_until_timer/, 'sleep()'], [/sleep0/, 'sleep(0)'], [/wait_until_ready|SockWaiter/, 'a descriptor to be ready'],
-  [/World::shutdown/, 'the shutdown of run()'], [/StreamReaderState::wait_for_data/, 'data of its stream'],
+  [/World::shutdown/, 'the shutdown of run()'], [/StreamReaderState::wait_for_data|StreamReader::_wait_for_data/, 'data of its stream'],
+  [/SelectorEventLoop::sock_/, 'a descriptor to be ready'],
 ];
-const LIBRARY_CALLBACKS = [[/sleep_until_timer/, 'timer of sleep()'], [/SelectorTransport/, 'a transport'], [/ServerState/, 'a server'], [/SockWaiter/, 'a waiting sock_ method']];
+const LIBRARY_CALLBACKS = [
+  [/sleep_until_timer|asyncio::_set_result_unless_cancelled/, 'timer of sleep()'], [/Selector\w*Transport/, 'a transport'], [/ServerState|EventLoop::_accept/, 'a server'],
+  [/SockWaiter|EventLoop::_sock_/, 'a waiting sock_ method'], [/_run_until_complete_cb/, 'stop() of run_until_complete()'],
+];
 
 function seconds(value) {
   if (value >= 1) return `${+value.toPrecision(4)} s`;
@@ -48,12 +54,13 @@ function pretty(name) {
     if (depth === 0) plain += c;
     if (c === '>') depth -= 1;
   }
-  return plain.replace(/^asyncio::/, '').replaceAll('::', '.') + '()';
+  return plain.replace(/^asyncio::(Base\w*EventLoop::)?/, '').replaceAll('::', '.') + '()';
 }
 
 class Words {
   constructor(record) {
     this.record = record;
+    this.ofPython = /\.py$/.test(record.program ?? '');
   }
 
   line(place) {
@@ -103,11 +110,13 @@ class Words {
   // [ours, which step of it, upstream's, why it differs, the heading in NOTES]
   upstream(event) {
     let [ours, detail] = FUNCTIONS[event[0]] ?? ['', ''];
-    if (event[0] === 'soon' && event[5] < 0) {
-      ours = this.record.handles[event[4]][2] >= 0 ? KINDS_OF_SOON.task : KINDS_OF_SOON.selector;
+    const isTask = event[0] === 'soon' && this.record.handles[event[4]][2] >= 0;
+    if (event[0] === 'soon' && event[5] < 0 && !(isTask && this.ofPython)) {
+      ours = isTask ? KINDS_OF_SOON.task : KINDS_OF_SOON.selector;
     }
     if (event[0] === 'fd' && event[5] < 0 && event[6] < 0) ours = 'EventLoop::remove_reader';
     const row = (this.record.notes ?? {})[ours] ?? ['', '', ''];
+    if (this.ofPython && OF_CPYTHON.test(ours)) return { ours: row[0] || ours, detail: ["CPython's own", detail].filter(Boolean).join('; '), theirs: '', why: '', heading: row[2] };
     return { ours, detail, theirs: row[0], why: row[1], heading: row[2] };
   }
 }

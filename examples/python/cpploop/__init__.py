@@ -20,8 +20,10 @@ __all__ = ["EventLoop", "EventLoopPolicy", "Handle", "TimerHandle", "install", "
 
 def task_of(handle):
     """The task of which the handle is the next step; None if it calls something else."""
-    owner = getattr(handle and handle._callback, "__self__", None)
-    return owner if isinstance(owner, asyncio.Task) else None
+    callback = handle and handle._callback
+    owner = getattr(callback, "__self__", None)
+    is_step = getattr(callback, "__name__", "__step") in {"__step", "__wakeup", "task_wakeup"}  # and not its cancel()
+    return owner if is_step and isinstance(owner, asyncio.Task) else None
 
 
 class KernelSelector:

@@ -13,6 +13,14 @@ def watched_loop():
     return loop
 
 
+def show_exception(kind, error, trace):
+    """The traceback begins where the program does."""
+    ours = ("<frozen ", str(pathlib.Path(__file__).parent))
+    while trace and trace.tb_frame.f_code.co_filename.startswith(ours):
+        trace = trace.tb_next
+    sys.__excepthook__(kind, error.with_traceback(trace), trace)
+
+
 def main():
     arguments = sys.argv[1:]
     if arguments[:1] == ["--watch"]:
@@ -21,6 +29,7 @@ def main():
     if not arguments or arguments == ["-m"]:
         sys.exit("usage: run [--watch] script.py ARGUMENTS..., or run [--watch] -m module ARGUMENTS...")
     cpploop.install()
+    sys.excepthook = show_exception
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         sys.path[0] = ""
@@ -31,4 +40,5 @@ def main():
         runpy.run_path(arguments[0], run_name="__main__")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -480,6 +480,13 @@ class Instruments(LoopTest):
         run_once(self.loop)
         self.assertEqual(len(seen), 9)
 
+    def test_a_handle_that_cancels_a_task_is_no_step_of_it(self):
+        async def main():
+            self.assertIsNone(cpploop.task_of(self.loop.call_later(1, task.cancel)))
+
+        task = self.loop.create_task(main())
+        self.loop.run_until_complete(task)
+
     def test_one_that_fails_is_reported_and_removed(self):
         class Failing:
             def before_run(self, handle):
