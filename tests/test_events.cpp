@@ -81,6 +81,8 @@ TEST_CASE("a null handle can be asked and cancelled", "[events][rule-8]") {
   timer.cancel();
   CHECK_FALSE(handle.cancelled());
   CHECK_FALSE(timer.cancelled());
+  CHECK(timer.when() == 0);
+  CHECK(handle.repr() == "<Handle null>");
 }
 
 TEST_CASE("a copied handle is the same handle", "[events]") {

@@ -895,3 +895,14 @@ TEST_CASE("a future made of a closed loop is pending, and can be done", "[future
   future.set_result(1);
   CHECK(future.result() == 1);
 }
+
+TEST_CASE("a reference to no future says so, whatever is asked of it", "[futures][rule-8]") {
+  TestLoop loop;
+  Future<int> future(loop);
+  const Future<int> kept = std::move(future);
+  const char* error = "std::runtime_error: there is no future: this reference is null, or was moved from";
+  CHECK(thrown([&] { return future.done(); }) == error);
+  CHECK(thrown([&] { future.set_result(1); }) == error);
+  CHECK(thrown([] { AnyFuture().cancel(); }) == error);
+  CHECK(AnyFuture().repr() == "<Future null>");
+}

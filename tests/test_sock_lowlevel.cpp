@@ -1038,3 +1038,30 @@ TEST_CASE("Tasks that wait for descriptors which are reopened at random get thei
   CHECK(received > 1000);
   if (selector == test::Selector::epoll) CHECK(told > 100);
 }
+
+// ---- Addresses
+
+TEST_CASE("A socket address says what it is made of", "[sock_lowlevel]") {
+  CHECK(SocketAddress("localhost", 80).str() == "127.0.0.1:80");
+  CHECK(SocketAddress("", 80).str() == "0.0.0.0:80");
+  CHECK(SocketAddress("::1", 80).str() == "[::1]:80");
+  CHECK(SocketAddress("::1", 80).port() == 80);
+  CHECK(SocketAddress("::1", 80).path() == "");
+  const SocketAddress path = SocketAddress::unix_path("/tmp/socket");
+  CHECK(path.str() == "/tmp/socket");
+  CHECK(path.host() == "");
+  CHECK(path.port() == 0);
+  const std::string abstract_name("\0name", 5);
+  CHECK(SocketAddress::unix_path(abstract_name).path() == abstract_name);
+  CHECK(SocketAddress::unix_path("").path() == "");
+}
+
+TEST_CASE("A socket address is numeric, and a path has an end", "[sock_lowlevel]") {
+  CHECK(test::thrown([] { return SocketAddress("example", 80); }) ==
+        "std::invalid_argument: 'example' is not a numeric address: look the name up with loop.getaddrinfo()");
+  CHECK(test::thrown([] { return SocketAddress("::1", 65536); }) ==
+        "std::invalid_argument: port 65536 is not in 0-65535");
+  const std::string path(200, 'x');
+  CHECK(test::thrown([&] { return SocketAddress::unix_path(path); }) ==
+        "std::invalid_argument: AF_UNIX path too long: " + path);
+}

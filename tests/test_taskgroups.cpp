@@ -1002,3 +1002,17 @@ TEST_CASE("a task that fails in its eager start is an error of its group", "[tas
   };
   loop.run_until_complete(main());
 }
+
+TEST_CASE("a task that fails when the parent of its group is done already is reported", "[taskgroups]") {
+  TestLoop loop;
+  TaskGroup group;
+  auto parent = [&]() -> Coroutine<void> {
+    co_await group.aenter();
+    static_cast<void>(group.create_task(fails_later(1)));
+  };
+  const auto& caught = loop.catch_exceptions();
+  loop.run_until_complete(parent());
+  loop.run_until_complete(asyncio::sleep(2));
+  REQUIRE(caught.size() == 1);
+  CHECK(caught[0].message == "Task has errored out but its parent task is already completed");
+}

@@ -1199,3 +1199,48 @@ TEST_CASE("When the factory throws, create_connection does, and the socket is cl
     CHECK(!is_open(options.sock));
   });
 }
+
+// ---- Protocols
+
+TEST_CASE("A protocol that overrides nothing lets all pass by", "[transports]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    const auto made = co_await connected<asyncio::Protocol>(loop);
+    made.transport->write(digits(8 * MEGABYTE));  // pause_writing
+    send_all(made.peer, "data");
+    std::size_t received = 0;
+    co_await until([&] { return (received += receive_all(made.peer).size()) == 8 * MEGABYTE; });  // resume_writing
+    ::shutdown(made.peer, SHUT_WR);
+    co_await until([&] { return made.transport->is_closing(); });
+  });
+}
+
+TEST_CASE("A datagram protocol that overrides nothing lets all pass by", "[transports]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    const auto factory = [] { return std::make_shared<asyncio::DatagramProtocol>(); };
+    const auto nobody = test::unused_address(SOCK_DGRAM);
+    const auto made = co_await loop.create_datagram_endpoint(factory, SocketAddress("127.0.0.1", 0), nobody);
+    made.first->sendto("to nobody");  // error_received
+    co_await sleep(0.01);
+    const auto open = co_await loop.create_datagram_endpoint(factory, SocketAddress("127.0.0.1", 0));
+    open.first->sendto("to itself", open.first->get_extra_info("sockname"));  // datagram_received
+    co_await sleep(0.01);
+    CHECK_FALSE(open.first->is_closing());
+    made.first->close();
+    open.first->close();
+  });
+}
+
+TEST_CASE("A factory that makes no protocol is an error, and the socket is closed", "[transports]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    auto [a, b] = tcp_pair();
+    const int fd = a.release();
+    const auto none = [] { return std::shared_ptr<asyncio::Protocol>(); };
+    const asyncio::ConnectionOptions options{.sock = fd};
+    const std::exception_ptr error = co_await raised(loop.create_connection(none, "", 0, options));
+    CHECK(describe(error) == "std::invalid_argument: the protocol is null");
+    CHECK_FALSE(is_open(fd));
+  });
+}

@@ -1,3 +1,3 @@
 .PHONY: coverage
-coverage: catch2  ## lines and branches of the library that the tests reach (gcovr)
-	@tests/coverage/run g++
+coverage: catch2  ## lines and branches of the library that the tests reach
+	@tests/coverage/run
