@@ -53,7 +53,8 @@ class Panes {
     const loops = this.model.record.loops.length > 1 ? `loop ${Math.max(0, event[2]) + 1} · ` : '';
     fill($('when'), [`${loops}iteration `, element('b', { textContent: loop.iteration }), ' · event ', element('b', { textContent: i + 1 }), ` of ${this.model.count} · at `, time]);
     $('sentence').textContent = this.words.say(event);
-    const { ours, detail, theirs, why, heading } = this.words.upstream(event);
+    const { ours, detail, theirs, why, heading, callers } = this.words.upstream(event);
+    $('callers').textContent = callers.length ? `called by ${callers.join(', ')}` : '';
     if (!ours) return fill($('upstream'), [detail]);
     const link = element('a', { href: `${this.model.record.notesAt ?? '../../NOTES.md'}#${heading.replace(/[^\w-]/g, '')}`, textContent: heading ? 'its row in NOTES' : '' });
     if (why) link.title = why;
@@ -239,8 +240,9 @@ class Panes {
     if (this.file !== file) {
       this.file = file;
       $('file').value = file;
-      $('cpp-name').textContent = `C++: ${file}`;
-      this.fillCode($('cpp'), this.sources.lines[file], false);
+      const isLittle = /\.txt$/.test(file);
+      $('cpp-name').textContent = isLittle ? file : `C++: ${file}`;
+      this.fillCode($('cpp'), this.sources.lines[file], isLittle);
     }
     if (line) this.mark($('cpp'), line, []);
   }

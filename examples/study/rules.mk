@@ -1,7 +1,11 @@
 upstream_python = $(or $(PYTHON),$(shell tests/tools/differential python 2>/dev/null),python3)
 
+# Recorded for side-by-side, which links each function to an event in which it is at work. RUNS= leaves them out.
+RUNS = 01_call_soon 09_gather_wait_group 11_queue_workers 15_pitfalls 16_tcp_echo_streams 18_udp 19_threads 21_subprocess
+RUN_PAGES = $(patsubst %,build/study/%.html,$(RUNS))
+
 .PHONY: side-by-side
-side-by-side:  ## each function beside upstream's, as a page; FN=run_once: one of them, here
+side-by-side: $(if $(FN),,$(RUN_PAGES))  ## each function beside upstream's and in a recorded run, as a page; FN=run_once: one of them, here
 	@$(upstream_python) examples/study/side_by_side.py $(if $(FN),--fn $(FN),build/side-by-side.html)
 
 .PHONY: playground
@@ -33,6 +37,12 @@ $(BUILD)/study/%.o: %.cpp $(BUILD)/compile.flags
 $(BUILD)/study/%: $(BUILD)/study/%.o $(RECORDER) $(LIB) $(BUILD)/link.flags
 	@$(link) $< $(RECORDER) $(LIB) -o $@
 
+$(RUN_PAGES): build/study/%.html: $(BUILD)/study/examples/%
+	@mkdir -p $(@D)
+	@echo '  records examples/$*'
+	@VIRTUAL=1 ASYNCIO_STUDY=build/study/$*.json $< >build/study/$*.txt 2>&1 </dev/null || { cat build/study/$*.txt; exit 1; }
+	@python3 examples/study/make_page.py build/study/$*.json --source examples/$*.cpp -o $@ >/dev/null
+
 study: $(studied_object) $(RECORDER) $(LIB)  ## the loop at work, as a page to step through: make study PROGRAM=mine.cpp ARGS='…' VIRTUAL=1 PERFETTO=1
 	@mkdir -p build/study
 	@$(link) $< $(RECORDER) $(LIB) -o build/study/$(studied_name)
@@ -48,5 +58,5 @@ study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED))  ## the recorder on twe
 	@python3 examples/study/test.py $(BUILD)/study build/study-test
 
 # The interpreter of the little language with the recorder in it, for the playground's step view.
-$(BUILD)/examples/study/recorded: $(call object,$(DIFFERENTIAL)) $(RECORDER) $(LIB) $(BUILD)/link.flags
+$(BUILD)/examples/study/recorded: $(call object,$(DIFFERENTIAL) examples/study/little.cpp) $(RECORDER) $(LIB) $(BUILD)/link.flags
 	@$(link) $(filter-out %.flags,$^) -o $@

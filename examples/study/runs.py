@@ -1,0 +1,63 @@
+"""In which event of which recorded run is a function of the library at work?"""
+import json
+import pathlib
+import re
+
+import make_page
+
+FUNCTIONS = json.loads(make_page.read(f"{make_page.HERE}/functions.json"))
+
+
+def record_of(page: pathlib.Path) -> dict | None:
+    """The recording in a page that make_page.py has made."""
+    found = re.search(r'<script type="application/json" id="record">(.*?)</script>', page.read_text(encoding="utf-8"), re.S)
+    return json.loads(found[1]) if found else None
+
+
+def kind_of_function(event: list) -> str:
+    """The twin of words.js's."""
+    kind, _, _, place, *arguments = event
+    if kind == "soon" and place < 0:
+        return "soon, selector"
+    if kind == "cancels" and arguments[1] == 0:
+        return "cancels, zero"
+    if kind == "fd" and arguments[1] < 0:
+        return "fd, gone" if arguments[2] < 0 else "fd, writer"
+    return kind
+
+
+def at_work(record: dict):
+    """(number of the event, functions) of each event, as page.html#number shows them: what called the recorder; where that is not
+    recorded, what functions.json says; and the library's coroutines in the await stack of a task that begins to wait."""
+    watched = set()
+    for number, event in enumerate(record["events"], 1):
+        kind, _, _, place, *arguments = event
+        names = list(record.get("calls", [])[place]) if place >= 0 and "calls" in record else []
+        if place < 0 and not is_ambiguous(kind, arguments, watched):
+            names.append(FUNCTIONS[kind_of_function(event)][0])
+        if kind == "wait":
+            names += [make_page.name_in_notes(name) for name, path, _ in record["stacks"][arguments[2]] if path.startswith(make_page.LIBRARY)]
+        yield number, names
+
+
+def is_ambiguous(kind: str, arguments: list, watched: set) -> bool:
+    """What a descriptor is watched for changes by more than one function, unless it was not watched before; an `unread` is found when
+    its function has returned."""
+    if kind != "fd":
+        return kind == "unread"
+    fd, reader, writer, _ = arguments
+    is_new = fd not in watched and (reader < 0) != (writer < 0)
+    watched.add(fd)
+    return not is_new
+
+
+def first_events(folder: pathlib.Path) -> dict[str, tuple[str, int]]:
+    """Function that has a row in NOTES: (page, number of the first event in which it is at work). Of several pages the first in the order
+    of their names."""
+    found = {}
+    for page in sorted(folder.glob("*.html")):
+        record = record_of(page)
+        for number, names in at_work(record) if record else ():
+            for name in set(names) & set(record["notes"]):
+                found.setdefault(name, (page.name, number))
+    return found
