@@ -17,6 +17,7 @@ from collections import defaultdict
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
+import little  # noqa: E402
 import make_page  # noqa: E402
 import perfetto  # noqa: E402
 import runs  # noqa: E402
@@ -24,6 +25,7 @@ import runs  # noqa: E402
 LADDER = ["01_call_soon", "02_timers", "03_future", "04_task", "05_sleep", "06_cancel", "07_pipe", "09_gather_wait_group", "10_timeouts",
           "11_queue_workers", "12_cancellation_rules", "13_context", "14_who_awaits_whom", "15_pitfalls", "16_tcp_echo_streams", "17_protocol",
           "19_threads", "21_subprocess"]
+LITTLE = ["12_cancel_twice", "22_lock_is_fair"]
 PAGES = LADDER[:12] + ["16_tcp_echo_streams", "17_protocol"]
 ARGUMENTS = {"select": 1, "woke": 1, "due": 1, "drop": 1, "heap": 1, "soon": 2, "timer": 4, "cancel": 1, "skip": 1, "run": 1, "ran": 1, "create": 2,
              "step": 1, "wait": 3, "wake": 2, "done": 3, "cancels": 2, "fd": 4, "unread": 2, "print": 2}
@@ -106,6 +108,19 @@ def check_page(name: str, record: dict, source: str, out: str) -> None:
     with open(os.path.join(out, f"{name}.html"), "w", encoding="utf-8") as file:
         file.write(make_page.page(complete))
     check_perfetto(name, complete)
+
+
+def check_little(name: str, recorded: str, out: str) -> None:
+    """A program of the little language, as the playground steps through it."""
+    path, source = os.path.join(out, f"{name}.json"), os.path.join(out, "program.txt")
+    shutil.copy(os.path.join(HERE, "playground", f"{name}.txt"), source)
+    with open(source, encoding="utf-8") as program:
+        subprocess.run([recorded, "traces", "-"], stdin=program, stdout=subprocess.DEVNULL, env=os.environ | {"ASYNCIO_STUDY": path}, check=True)
+    little.main(path)
+    with open(path, encoding="utf-8") as file:
+        record = json.load(file)
+    check_rules(name, record)
+    check_page(name, record, source, out)
 
 
 def check_perfetto(name: str, record: dict) -> None:
@@ -232,6 +247,8 @@ def main() -> None:
         if name in PAGES or "/study/" in source:
             check_page(name, record, source, out)
     check_links(out, addresses)
+    for name in LITTLE:
+        check_little(name, os.path.join(os.path.dirname(programs), "examples/study/recorded"), out)
     check_terminal(programs)
     check_signal(programs)
     for failure in failures[:40]:

@@ -260,7 +260,7 @@ const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', arg
 try {
   const names = readdirSync(folder).filter((file) => file.endsWith('.html')).map((file) => file.slice(0, -5)).filter((name) => name !== 'many_events');
   for (const name of names) await checkProgram(browser, name);
-  check('twenty-two programs were looked at', names.length >= 22, true);
+  check('twenty-four programs were looked at', names.length >= 24, true);
   await checkLinks(browser);
   await checkSpeed(browser);
 } finally {
