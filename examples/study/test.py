@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -112,15 +113,16 @@ def check_page(name: str, record: dict, source: str, out: str) -> None:
 
 def check_little(name: str, recorded: str, out: str) -> None:
     """A program of the little language, as the playground steps through it."""
-    path, source = os.path.join(out, f"{name}.json"), os.path.join(out, "program.txt")
-    shutil.copy(os.path.join(HERE, "playground", f"{name}.txt"), source)
-    with open(source, encoding="utf-8") as program:
-        subprocess.run([recorded, "traces", "-"], stdin=program, stdout=subprocess.DEVNULL, env=os.environ | {"ASYNCIO_STUDY": path}, check=True)
-    little.main(path)
-    with open(path, encoding="utf-8") as file:
-        record = json.load(file)
-    check_rules(name, record)
-    check_page(name, record, source, out)
+    path = os.path.join(out, f"{name}.json")
+    with tempfile.TemporaryDirectory() as folder:
+        source = shutil.copy(os.path.join(HERE, "playground", f"{name}.txt"), os.path.join(folder, little.FILE))
+        with open(source, encoding="utf-8") as program:
+            subprocess.run([recorded, "traces", "-"], stdin=program, stdout=subprocess.DEVNULL, env=os.environ | {"ASYNCIO_STUDY": path}, check=True)
+        little.main(path)
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+        check_rules(name, record)
+        check_page(name, record, source, out)
 
 
 def check_perfetto(name: str, record: dict) -> None:
