@@ -54,7 +54,7 @@ class Panes {
     fill($('when'), [`${loops}iteration `, element('b', { textContent: loop.iteration }), ' · event ', element('b', { textContent: i + 1 }), ` of ${this.model.count} · at `, time]);
     $('sentence').textContent = this.words.say(event);
     const { ours, detail, theirs, why, heading, callers } = this.words.upstream(event);
-    $('callers').textContent = callers.length ? `called by ${callers.join(', ')}` : '';
+    $('callers').textContent = $('callers').title = callers.length ? `called by ${callers.join(', ')}` : '';
     if (!ours) return fill($('upstream'), [detail]);
     const link = element('a', { href: `${this.model.record.notesAt ?? '../../NOTES.md'}#${heading.replace(/[^\w-]/g, '')}`, textContent: heading ? 'its row in NOTES' : '' });
     if (why) link.title = why;
