@@ -32,7 +32,7 @@ def at_work(record: dict):
     watched = set()
     for number, event in enumerate(record["events"], 1):
         kind, _, _, place, *arguments = event
-        names = list(record.get("calls", [])[place]) if place >= 0 and "calls" in record else []
+        names = list(record["calls"][place]) if place >= 0 else []
         if place < 0 and not is_ambiguous(kind, arguments, watched):
             names.append(FUNCTIONS[kind_of_function(event)][0])
         if kind == "wait":
@@ -57,7 +57,9 @@ def first_events(folder: pathlib.Path) -> dict[str, tuple[str, int]]:
     found = {}
     for page in sorted(folder.glob("*.html")):
         record = record_of(page)
-        for number, names in at_work(record) if record else ():
+        if not record or "calls" not in record:
+            continue  # of an older page, or of a program that is not C++
+        for number, names in at_work(record):
             for name in set(names) & set(record["notes"]):
                 found.setdefault(name, (page.name, number))
     return found
