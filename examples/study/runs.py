@@ -6,6 +6,7 @@ import re
 import make_page
 
 FUNCTIONS = json.loads(make_page.read(f"{make_page.HERE}/functions.json"))
+NO_EVIDENCE = ("fd", "unread")  # transports and sock_ methods watch descriptors by themselves; an `unread` is found afterwards
 
 
 def record_of(page: pathlib.Path) -> dict | None:
@@ -15,40 +16,26 @@ def record_of(page: pathlib.Path) -> dict | None:
 
 
 def kind_of_function(event: list) -> str:
-    """The twin of words.js's."""
+    """The twin of words.js's, but for NO_EVIDENCE."""
     kind, _, _, place, *arguments = event
     if kind == "soon" and place < 0:
         return "soon, selector"
     if kind == "cancels" and arguments[1] == 0:
         return "cancels, zero"
-    if kind == "fd" and arguments[1] < 0:
-        return "fd, gone" if arguments[2] < 0 else "fd, writer"
     return kind
 
 
 def at_work(record: dict):
     """(number of the event, functions) of each event, as page.html#number shows them: what called the recorder; where that is not
     recorded, what functions.json says; and the library's coroutines in the await stack of a task that begins to wait."""
-    watched = set()
     for number, event in enumerate(record["events"], 1):
         kind, _, _, place, *arguments = event
         names = list(record["calls"][place]) if place >= 0 else []
-        if place < 0 and not is_ambiguous(kind, arguments, watched):
+        if place < 0 and kind not in NO_EVIDENCE and (kind != "woke" or arguments[0]):
             names.append(FUNCTIONS[kind_of_function(event)][0])
         if kind == "wait":
             names += [make_page.name_in_notes(name) for name, path, _ in record["stacks"][arguments[2]] if path.startswith(make_page.LIBRARY)]
         yield number, names
-
-
-def is_ambiguous(kind: str, arguments: list, watched: set) -> bool:
-    """What a descriptor is watched for changes by more than one function, unless it was not watched before; an `unread` is found when
-    its function has returned."""
-    if kind != "fd":
-        return kind == "unread"
-    fd, reader, writer, _ = arguments
-    is_new = fd not in watched and (reader < 0) != (writer < 0)
-    watched.add(fd)
-    return not is_new
 
 
 def first_events(folder: pathlib.Path) -> dict[str, tuple[str, int]]:
