@@ -74,18 +74,30 @@ def resolve(binary: str, addresses: list[int]) -> dict[int, list[list]]:
     return lines
 
 
-def places(record: dict) -> list[list]:
-    """Each place as [function, file, line] of the program's own frames, innermost first. Those of a Python program are that already."""
-    if is_python(record):
-        return record["places"]
-    addresses = sorted({address for place in record["places"] for address in place})
-    lines = resolve(record.get("binary", ""), addresses)
-    resolved = []
-    for place in record["places"]:
-        frames = [frame for address in place for frame in lines.get(address, [])]
-        resolved.append([[function_name(name), short(path), line] for name, path, line in frames
-                         if line > 0 and is_of_program(path)])
-    return resolved
+def resolved(record: dict) -> list[list]:
+    """Each place as [function, file, line] of all its frames, innermost first."""
+    lines = resolve(record.get("binary", ""), sorted({address for place in record["places"] for address in place}))
+    return [[frame for address in place for frame in lines.get(address, [])] for place in record["places"]]
+
+
+def places(stacks: list[list]) -> list[list]:
+    """The program's own frames of each stack."""
+    return [[[function_name(name), short(path), line] for name, path, line in stack if line > 0 and is_of_program(path)] for stack in stacks]
+
+
+def name_in_notes(name: str) -> str:
+    """A function of the library without namespaces and template arguments. A lambda has no name, nor has a coroutine's end."""
+    name, nested = re.sub(r"\(anonymous namespace\)::|\{anonymous\}::", "", name), 1
+    while nested:
+        name, nested = re.subn(r"<[^<>]*>", "", name)
+    is_function = "lambda" not in name and "[clone .destroy]" not in name
+    return re.sub(r"^(asyncio|selectors)::", "", function_name(name)) if is_function else ""
+
+
+def calls(stacks: list[list], rows: dict) -> list[list[str]]:
+    """The library's functions of each stack that have a row in NOTES, innermost first."""
+    named = [[name_in_notes(name) for name, path, _ in stack if short(path).startswith(LIBRARY)] for stack in stacks]
+    return [list(dict.fromkeys(name for name in names if name in rows)) for names in named]
 
 
 def shorten_paths(record: dict, source: str | None) -> dict[str, str]:
@@ -129,7 +141,10 @@ def notes() -> dict[str, list[str]]:
 
 def complete(record: dict, source: str | None) -> dict:
     """The recording with all that the page shows. Paths of this machine are taken out."""
-    record["places"] = places(record)
+    record["notes"] = notes()
+    if "binary" in record:  # of another program they are lines already
+        stacks = resolved(record)
+        record["places"], record["calls"] = places(stacks), calls(stacks, record["notes"])
     files = {path: name for path, name in shorten_paths(record, source).items() if os.path.exists(path)}
     if source:
         files[source] = short(source)
@@ -144,7 +159,6 @@ def complete(record: dict, source: str | None) -> dict:
     twin = stem + (".cpp" if kind == ".py" else ".py")
     if os.path.exists(twin):
         record["twin"] = [short(twin), read(twin)]
-    record["notes"] = notes()
     record.pop("binary", None)
     record["argv"] = [os.path.basename(record["argv"][0])] + record["argv"][1:] if record.get("argv") else []
     return record
@@ -159,7 +173,8 @@ def shell() -> str:
     """The page without a recording, for programs that put one in: `make_page.py --shell`."""
     html = read(os.path.join(HERE, "page.html"))
     html = html.replace("/*@style@*/", read(os.path.join(HERE, "page.css")))
-    return html.replace("/*@script@*/", "\n".join(read(os.path.join(HERE, name)) for name in SCRIPTS))
+    functions = f"const FUNCTIONS = {read(os.path.join(HERE, 'functions.json'))};\n"
+    return html.replace("/*@script@*/", functions + "\n".join(read(os.path.join(HERE, name)) for name in SCRIPTS))
 
 
 def main() -> None:

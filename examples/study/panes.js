@@ -14,7 +14,8 @@ function fill(parent, nodes) {
   parent.replaceChildren(...nodes);
 }
 
-const titled = (file) => `${isPython(file) ? 'Python' : 'C++'}: ${file}`;
+const isLittle = (file) => /\.txt$/.test(file);
+const titled = (file) => (isLittle(file) ? file : `${isPython(file) ? 'Python' : 'C++'}: ${file}`);
 
 class Panes {
   constructor(model, words, sources, go) {
@@ -55,7 +56,8 @@ class Panes {
     const loops = this.model.record.loops.length > 1 ? `loop ${Math.max(0, event[2]) + 1} · ` : '';
     fill($('when'), [`${loops}iteration `, element('b', { textContent: loop.iteration }), ' · event ', element('b', { textContent: i + 1 }), ` of ${this.model.count} · at `, time]);
     $('sentence').textContent = this.words.say(event);
-    const { ours, detail, theirs, why, heading } = this.words.upstream(event);
+    const { ours, detail, theirs, why, heading, callers } = this.words.upstream(event);
+    $('callers').textContent = $('callers').title = callers.length ? `called by ${callers.join(', ')}` : '';
     if (!ours) return fill($('upstream'), [detail]);
     const link = element('a', { href: `${this.model.record.notesAt ?? '../../NOTES.md'}#${heading.replace(/[^\w-]/g, '')}`, textContent: heading ? 'its row in NOTES' : '' });
     if (why) link.title = why;
@@ -242,7 +244,7 @@ class Panes {
       this.file = file;
       $('file').value = file;
       $('cpp-name').textContent = titled(file);
-      this.fillCode($('cpp'), this.sources.lines[file], isPython(file));
+      this.fillCode($('cpp'), this.sources.lines[file], isPython(file) || isLittle(file));
     }
     if (line) this.mark($('cpp'), line, []);
   }

@@ -1,7 +1,14 @@
 upstream_python = $(or $(PYTHON),$(shell tests/tools/differential python 2>/dev/null),python3)
 
+# Recorded for side-by-side, which links each function to an event in which it is at work: of the ladder, and of the
+# playground. RUNS= leaves them out.
+RUNS = 01_call_soon 09_gather_wait_group 11_queue_workers 15_pitfalls 16_tcp_echo_streams 18_udp 19_threads 21_subprocess \
+    22_lock_is_fair 31_semaphore_and_cancel 32_barrier
+RUN_PAGES = $(patsubst %,build/study/%.html,$(RUNS))
+LITTLE_PAGES := $(patsubst examples/study/playground/%.txt,build/study/%.html,$(wildcard examples/study/playground/*.txt))
+
 .PHONY: side-by-side
-side-by-side:  ## each function beside upstream's, as a page; FN=run_once: one of them, here
+side-by-side: $(if $(FN),,$(RUN_PAGES))  ## each function beside upstream's and in a recorded run, as a page; FN=run_once: one of them, here
 	@$(upstream_python) examples/study/side_by_side.py $(if $(FN),--fn $(FN),build/side-by-side.html)
 
 .PHONY: playground
@@ -28,6 +35,17 @@ $(BUILD)/study/%.o: %.cpp $(BUILD)/compile.flags
 
 $(BUILD)/study/%: $(BUILD)/study/%.o $(RECORDER) $(LIB) $(BUILD)/link.flags
 	@$(link) $< $(RECORDER) $(LIB) -o $@
+
+$(filter-out $(LITTLE_PAGES),$(RUN_PAGES)): build/study/%.html: $(BUILD)/study/examples/%
+	@mkdir -p $(@D)
+	@echo '  records examples/$*'
+	@VIRTUAL=1 ASYNCIO_STUDY=build/study/$*.json $< >build/study/$*.txt 2>&1 </dev/null || { cat build/study/$*.txt; exit 1; }
+	@python3 examples/study/make_page.py build/study/$*.json --source examples/$*.cpp -o $@ >/dev/null
+
+$(filter $(LITTLE_PAGES),$(RUN_PAGES)): build/study/%.html: examples/study/playground/%.txt $(BUILD)/examples/study/recorded
+	@mkdir -p $(@D)
+	@echo '  records $<'
+	@examples/study/step_view $(BUILD)/examples/study/recorded <$< >$@
 
 # Runs the program, and makes the page, however it ends; Ctrl-C ends the program only. $(call recorded,command,name)
 define recorded
@@ -67,11 +85,11 @@ STUDY_TESTED := $(addprefix examples/,01_call_soon 02_timers 03_future 04_task 0
     11_queue_workers 12_cancellation_rules 13_context 14_who_awaits_whom 15_pitfalls 16_tcp_echo_streams 17_protocol 19_threads 21_subprocess) \
     $(basename $(wildcard examples/study/findings/*.cpp)) examples/study/many_events examples/study/waits_for_signal
 
-study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED))  ## the recorder on fifty programs, in C++ and in Python, and their pages in a browser
+study-test: $(addprefix $(BUILD)/study/,$(STUDY_TESTED)) $(BUILD)/examples/study/recorded  ## the recorder on fifty programs, in C++ and in Python, and their pages in a browser
 	@! python=$$(PYTHON='$(PYTHON)' examples/python/find_python 2>/dev/null) || $(MAKE) -s --no-print-directory study-python
 	@python=$$(PYTHON='$(PYTHON)' examples/python/find_python 2>/dev/null); \
 	    python3 examples/study/test.py $(BUILD)/study build/study-test "$${python:+build/study/python/run,$$python}"
 
 # The interpreter of the little language with the recorder in it, for the playground's step view.
-$(BUILD)/examples/study/recorded: $(call object,$(DIFFERENTIAL)) $(RECORDER) $(LIB) $(BUILD)/link.flags
+$(BUILD)/examples/study/recorded: $(call object,$(DIFFERENTIAL) examples/study/little.cpp) $(RECORDER) $(LIB) $(BUILD)/link.flags
 	@$(link) $(filter-out %.flags,$^) -o $@

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Each row of NOTES: upstream's function, as it is installed on this machine, beside ours.
 
-    side_by_side.py PAGE.html      a page of all rows
+    side_by_side.py PAGE.html      a page of all rows; with links into the pages of recorded runs in the folder study beside it
     side_by_side.py --fn run_once  the rows of one function, in the terminal
     side_by_side.py --check        is there a left and a right half of every row?
 
@@ -31,6 +31,8 @@ sys.dont_write_bytecode = True
 _loader = importlib.machinery.SourceFileLoader("references", str(TOOLS / "references"))
 references = importlib.util.module_from_spec(importlib.util.spec_from_loader("references", _loader))
 _loader.exec_module(references)
+sys.path.insert(0, str(HERE))
+import runs  # noqa: E402
 
 
 class Listing(NamedTuple):
@@ -324,19 +326,27 @@ def defects_of(row, defects):
             if any(text in texts.get(file, "") for file, snippets in places.items() for text in snippets)]
 
 
+def run_of(row, first_events, all_rows):
+    """(page, event) of a recorded run in which it is at work; None, too, if functions of two modules have its name."""
+    modules = {other.module for other in all_rows if set(other.ours) & set(row.ours)}
+    return next((first_events[name] for name in row.ours if name in first_events and len(modules) == 1), None)
+
+
 # The page and the terminal.
 
 def page(target):
-    all_rows, cases, defects = list(rows()), test_cases(), planted_defects()
+    all_rows, cases, defects, first_events = list(rows()), test_cases(), planted_defects(), runs.first_events(target.parent / "study")
     record = [{
         "key": row.key, "module": row.module, "ours": row.ours, "theirs": row.theirs, "why": row.why, "absent": row.absent,
         "lines": align_row(row), "tests": tests_of(row, cases), "defects": defects_of(row, defects),
+        "run": run_of(row, first_events, all_rows),
     } for row in all_rows]
     data = {"python": sys.version.split()[0], "rows": record, "deviations": deviations()}
     text = (HERE / "side_by_side.html").read_text(encoding="utf-8")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text.replace("/*DATA*/", json.dumps(data, ensure_ascii=False).replace("</", "<\\/")), encoding="utf-8")
-    print(f"{target}: {len(record)} rows, {sum(bool(row.left) for row in all_rows)} with upstream's source from Python {data['python']}")
+    print(f"{target}: {len(record)} rows, {sum(bool(row.left) for row in all_rows)} with upstream's source from Python {data['python']}, "
+          f"{sum(bool(row['run']) for row in record)} with a link into a recorded run")
 
 
 def terminal(name):

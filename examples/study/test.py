@@ -8,22 +8,27 @@ import bisect
 import glob
 import json
 import os
+import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
+import little  # noqa: E402
 import make_page  # noqa: E402
 import perfetto  # noqa: E402
+import runs  # noqa: E402
 
 LADDER = ["01_call_soon", "02_timers", "03_future", "04_task", "05_sleep", "06_cancel", "07_pipe", "09_gather_wait_group", "10_timeouts",
           "11_queue_workers", "12_cancellation_rules", "13_context", "14_who_awaits_whom", "15_pitfalls", "16_tcp_echo_streams", "17_protocol",
           "19_threads", "21_subprocess"]
 LADDER_PYTHON = [name for name in LADDER if os.path.exists(f"examples/{name}.py")]
+LITTLE = ["12_cancel_twice", "22_lock_is_fair"]
 PAGES = LADDER[:12] + ["16_tcp_echo_streams", "17_protocol"]
 ARGUMENTS = {"select": 1, "woke": 1, "due": 1, "drop": 1, "heap": 1, "soon": 2, "timer": 4, "cancel": 1, "skip": 1, "run": 1, "ran": 1, "create": 2,
              "step": 1, "wait": 3, "wake": 2, "done": 3, "cancels": 2, "fd": 4, "unread": 2, "print": 2}
@@ -110,6 +115,20 @@ def check_page(name: str, record: dict, source: str, out: str) -> None:
     check_perfetto(name, complete)
 
 
+def check_little(name: str, recorded: str, out: str) -> None:
+    """A program of the little language, as the playground steps through it."""
+    path = os.path.join(out, f"{name}.json")
+    with tempfile.TemporaryDirectory() as folder:
+        source = shutil.copy(os.path.join(HERE, "playground", f"{name}.txt"), os.path.join(folder, little.FILE))
+        with open(source, encoding="utf-8") as program:
+            subprocess.run([recorded, "traces", "-"], stdin=program, stdout=subprocess.DEVNULL, env=os.environ | {"ASYNCIO_STUDY": path}, check=True)
+        little.main(path)
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+        check_rules(name, record)
+        check_page(name, record, source, out)
+
+
 def check_perfetto(name: str, record: dict) -> None:
     """What ui.perfetto.dev asks of Trace Event JSON: slices of a track nest, arrows have two ends in slices, times are in microseconds."""
     trace = perfetto.trace(record)["traceEvents"]
@@ -142,6 +161,30 @@ def check_perfetto(name: str, record: dict) -> None:
     check(f"{name}, perfetto: every step is a slice", sum(event.get("cat") == "step" for event in trace), steps)
     last = record["events"][-1][1]
     check(f"{name}, perfetto: microseconds", max(event.get("ts", 0) for event in trace) <= last, True)
+
+
+def check_links(out: str, addresses: dict) -> None:
+    """What side_by_side.py links to: is the function there? By the recording as the program wrote it, and in the browser by test_page.mjs."""
+    links = runs.first_events(pathlib.Path(out))
+    check("links: there are many", len(links) > 60, True)
+    for function, (page, number) in links.items():
+        name = page.removesuffix(".html")
+        with open(os.path.join(out, f"{name}.json"), encoding="utf-8") as file:
+            record = json.load(file)
+        event = record["events"][number - 1]
+        binary, places = addresses[name]
+        frames = [frame[0] for each in make_page.resolve(binary, places[event[3]]).values() for frame in each] if event[3] >= 0 else []
+        frames += [frame[0] for frame in record["stacks"][event[6]]] if event[0] == "wait" else []
+        told = [runs.FUNCTIONS[runs.kind_of_function(event)][0]] if event[3] < 0 else []
+        check(f"links: {function} is at work in event {number} of {name}", function in told or any(is_called(function, frame) for frame in frames), True)
+    with open(os.path.join(out, "links.json"), "w", encoding="utf-8") as file:
+        json.dump(links, file)
+
+
+def is_called(function: str, frame: str) -> bool:
+    """asyncio::Queue<int>::get(…) is Queue::get."""
+    pattern = r"(<.*>)?::".join(map(re.escape, function.split("::")))
+    return re.search(rf"\b(asyncio|selectors)::(\W*anonymous\W*::)?{pattern}\b(?!::)", frame) is not None
 
 
 def check_terminal(programs: str) -> None:
@@ -311,11 +354,16 @@ def main() -> None:
     for old in glob.glob(os.path.join(out, "*.html")) + glob.glob(os.path.join(out, "[0-9a-z]*_*.json")):
         os.remove(old)
     sources = [f"examples/{name}.cpp" for name in LADDER] + sorted(glob.glob("examples/study/findings/*.cpp")) + ["examples/study/many_events.cpp"]
+    addresses = {}
     for source in sources:
         name, path = os.path.basename(source)[:-4], source[:-4]
         record = check_recording(name, os.path.join(programs, path), out)
+        addresses[name] = record["binary"], record["places"]
         if name in PAGES or "/study/" in source:
             check_page(name, record, source, out)
+    check_links(out, addresses)
+    for name in LITTLE:
+        check_little(name, os.path.join(os.path.dirname(programs), "examples/study/recorded"), out)
     check_terminal(programs)
     check_signal(programs)
     if not python:

@@ -211,6 +211,27 @@ async function checkProgram(browser, name) {
   console.log(`${name}: ${checks - before} comparisons, ${Date.now() - began} ms`);
 }
 
+// What side_by_side.py links to: NAME.html#N is event N, and the page says that the function is at work there.
+async function checkLinks(browser) {
+  const links = Object.entries(JSON.parse(readFileSync(join(folder, 'links.json'), 'utf8')));
+  for (const name of new Set(links.map(([, [page]]) => page))) {
+    const page = await browser.newPage();
+    await page.goto(`file://${join(folder, name)}`);
+    for (const [func, [, number]] of links.filter(([, [where]]) => where === name)) {
+      const [at, told, awaits] = await page.evaluate(async (hash) => {
+        const changed = new Promise((resolve) => addEventListener('hashchange', resolve, { once: true }));
+        location.hash = hash;
+        if (study.at !== hash - 1) await changed;
+        return [study.at, ['upstream', 'callers'].map((id) => document.getElementById(id).textContent).join(' '), document.getElementById('stack').textContent];
+      }, number);
+      check(`${name}#${number}`, at, number - 1);
+      const asAwait = { sleep0: 'sleep(0)', 'AbstractEventLoop::wait_until_ready': 'a descriptor to be ready', 'StreamReaderState::wait_for_data': 'data of its stream' }[func] ?? `${func.replaceAll('::', '.')}()`;
+      check(`${name}#${number} says ${func}`, told.includes(func) || awaits.includes(asAwait), true);
+    }
+    await page.close();
+  }
+}
+
 // 100,000 events: how long until the page is there, and until it shows another event?
 async function checkSpeed(browser) {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
@@ -240,7 +261,8 @@ const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', arg
 try {
   const names = readdirSync(folder).filter((file) => file.endsWith('.html')).map((file) => file.slice(0, -5)).filter((name) => name !== 'many_events');
   for (const name of names) await checkProgram(browser, name);
-  check('twenty-two programs were looked at', names.length >= 22, true);
+  check('twenty-four programs were looked at', names.length >= 24, true);
+  await checkLinks(browser);
   await checkSpeed(browser);
 } finally {
   await browser.close();

@@ -1,4 +1,4 @@
-// The timeline: only what is in sight is drawn.
+// The timeline: only what is in sight is drawn, and from one event to the next only what is different.
 'use strict';
 
 const LABELS = Math.min(168, Math.max(104, innerWidth * 0.12)), HEAD = 34, LANE = 26, FAR = 12; // an arrow that ends further away than that is not drawn: dashes are dear
@@ -8,14 +8,16 @@ class Timeline {
     this.model = model;
     this.words = words;
     this.canvas = document.getElementById('canvas');
+    this.above = document.getElementById('above'); // what is different from event to event
     this.scroller = document.getElementById('scroller');
     this.room = document.getElementById('room');
     this.width = Math.max(14, Math.min(150, (this.scroller.clientWidth - LABELS - 14) / Math.max(1, model.columns.length)));
     this.found = null; // lanes that the search has found
     this.hidden = -1; // from this event on nothing is drawn: Predict
     this.at = 0;
+    this.drawn = []; // the view that the canvas shows
     this.laneOf = new Map(model.lanes.map((lane, i) => [lane.task, i + 1]));
-    this.scroller.addEventListener('scroll', () => this.draw());
+    this.scroller.addEventListener('scroll', () => this.isDrawn() || this.draw());
     new ResizeObserver(() => this.layout()).observe(this.scroller);
     this.canvas.addEventListener('click', (click) => pick(this.eventAt(click.offsetX, click.offsetY)));
     this.scroller.addEventListener('wheel', (wheel) => {
@@ -40,10 +42,12 @@ class Timeline {
     this.room.style.height = `${Math.max(0, height - shown)}px`;
     const scale = devicePixelRatio || 1;
     const wide = this.scroller.clientWidth;
-    this.canvas.style.width = `${wide}px`;
-    this.canvas.style.height = `${shown}px`;
-    this.canvas.width = Math.round(wide * scale);
-    this.canvas.height = Math.round(shown * scale);
+    for (const canvas of [this.canvas, this.above]) {
+      canvas.style.width = `${wide}px`;
+      canvas.style.height = `${shown}px`;
+      canvas.width = Math.round(wide * scale);
+      canvas.height = Math.round(shown * scale);
+    }
     this.draw();
   }
 
@@ -80,7 +84,16 @@ class Timeline {
     const lane = this.laneOf.get(task);
     const high = this.canvas.clientHeight;
     if (lane && (this.y(lane) - LANE < scrollTop + HEAD || this.y(lane) + LANE > scrollTop + high)) this.scroller.scrollTop = this.y(lane) - high / 2;
-    this.draw();
+    this.isDrawn() ? this.drawNow() : this.draw();
+  }
+
+  // What the canvas depends on, beside sizes and colours: who changes these calls draw().
+  view() {
+    return [this.scroller.scrollLeft, this.scroller.scrollTop, this.hidden, this.found];
+  }
+
+  isDrawn() {
+    return this.view().every((part, k) => part === this.drawn[k]);
   }
 
   colours() {
@@ -93,8 +106,8 @@ class Timeline {
     const pen = this.canvas.getContext('2d');
     const wide = this.canvas.width / scale;
     const high = this.canvas.height / scale;
-    const { scrollLeft: left, scrollTop: top } = this.scroller;
-    const colour = this.colours();
+    const [left, top] = (this.drawn = this.view());
+    const colour = (this.colour = this.colours());
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.fillStyle = colour.paper;
     pen.fillRect(0, 0, wide, high);
@@ -114,10 +127,30 @@ class Timeline {
     const firstLane = Math.max(0, Math.floor(top / LANE));
     const lastLane = Math.min(this.model.lanes.length, Math.ceil((top + high) / LANE));
     for (let lane = firstLane; lane <= lastLane; ++lane) this.drawLane(pen, colour, lane, first, last, upTo);
-    this.drawArrows(pen, colour, first, last, firstLane, lastLane, upTo);
+    this.drawArrows(pen, first, last, firstLane, lastLane, upTo);
     pen.restore();
-    this.drawCursor(pen, colour, left, high);
     this.drawLabels(pen, colour, firstLane, lastLane, top, high);
+    this.drawNow();
+  }
+
+  // Where the event is, and the arrow that leaves from it.
+  drawNow() {
+    const scale = devicePixelRatio || 1;
+    const pen = this.above.getContext('2d');
+    const [wide, high] = [this.above.width / scale, this.above.height / scale];
+    const [left, top] = this.drawn;
+    pen.setTransform(scale, 0, 0, scale, 0, 0);
+    pen.clearRect(0, 0, wide, high);
+    pen.save();
+    pen.beginPath();
+    pen.rect(LABELS, HEAD, wide - LABELS, high - HEAD);
+    pen.clip();
+    pen.translate(-left, -top);
+    const arrow = this.model.arrows[firstAt(this.model.arrows, this.at, 'event')];
+    Object.assign(pen, { strokeStyle: this.colour.ready, lineWidth: 2.5 });
+    if (arrow?.event === this.at) this.drawArrow(pen, arrow);
+    pen.restore();
+    this.drawCursor(pen, this.colour, left, high);
   }
 
   drawColumns(pen, colour, first, last, high, upTo) {
@@ -210,32 +243,37 @@ class Timeline {
     return new Map(this.model.arrows.filter((arrow) => arrow.kind === 'wake').map((arrow) => [`${arrow.task} ${arrow.to}`, arrow]));
   }
 
-  drawArrows(pen, colour, first, last, firstLane, lastLane, upTo) {
+  drawArrows(pen, first, last, firstLane, lastLane, upTo) {
     const all = this.model.arrows;
     let drawn = 0;
+    Object.assign(pen, { strokeStyle: this.colour.ready, lineWidth: 1.3 });
+    pen.setLineDash([4, 3]);
     for (let i = firstAt(all, first - 40, 'from'); i < all.length && all[i].from <= last && drawn < 1200; ++i) {
       const { event, by, task, to } = all[i];
       const from = this.laneOf.get(by) ?? 0;
       const lane = this.laneOf.get(task) ?? 0;
       const inSight = Math.min(from, lane) >= firstLane - FAR && Math.max(from, lane) <= lastLane + FAR && to >= first && to <= last + FAR;
-      if (event > upTo || (!inSight && event !== this.at)) continue;
-      const runs = this.model.lanes[lane - 1]?.runs ?? [];
-      const run = runs[firstAt(runs, event, 'from')];
-      if (!run || run.from > upTo) continue;
-      const [x1, y1, x2, y2] = [this.x(event), this.y(from), this.x(run.from), this.y(lane)];
-      const now = event === this.at;
-      pen.strokeStyle = colour.ready;
-      pen.globalAlpha = now ? 1 : this.found && !this.found.has(lane) && !this.found.has(from) ? 0.1 : 0.55;
-      pen.lineWidth = now ? 2.5 : 1.3;
-      pen.setLineDash(now || !inSight ? [] : [4, 3]);
-      pen.beginPath();
-      pen.moveTo(x1, y1);
-      pen.bezierCurveTo(x1 + (x2 - x1) * 0.15, y1 + (y2 - y1) * 0.75, x2 - (x2 - x1) * 0.5, y2, x2, y2);
-      pen.stroke();
-      drawn += 1;
+      if (event > upTo || !inSight) continue;
+      pen.globalAlpha = this.found && !this.found.has(lane) && !this.found.has(from) ? 0.1 : 0.55;
+      drawn += this.drawArrow(pen, all[i]);
     }
     pen.setLineDash([]);
     pen.globalAlpha = 1;
+  }
+
+  // From who wakes to the next run of who is woken. Returns whether that is drawn.
+  drawArrow(pen, { event, by, task }) {
+    const from = this.laneOf.get(by) ?? 0;
+    const lane = this.laneOf.get(task) ?? 0;
+    const runs = this.model.lanes[lane - 1]?.runs ?? [];
+    const run = runs[firstAt(runs, event, 'from')];
+    if (!run || (this.hidden >= 0 && run.from > this.hidden)) return false;
+    const [x1, y1, x2, y2] = [this.x(event), this.y(from), this.x(run.from), this.y(lane)];
+    pen.beginPath();
+    pen.moveTo(x1, y1);
+    pen.bezierCurveTo(x1 + (x2 - x1) * 0.15, y1 + (y2 - y1) * 0.75, x2 - (x2 - x1) * 0.5, y2, x2, y2);
+    pen.stroke();
+    return true;
   }
 
   drawCursor(pen, colour, left, high) {

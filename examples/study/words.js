@@ -1,32 +1,16 @@
 // What happens, in words; and which function does it.
 'use strict';
 
-// Ours and the step of it, by event. The rows of NOTES.md add upstream's name.
-const FUNCTIONS = {
-  select: ['EventLoop::run_once', 'step 2: how long may the selector wait?'],
-  woke: ['EventLoop::process_events', 'run_once, step 3: readers and writers of ready descriptors are queued'],
-  due: ['EventLoop::run_once', 'step 4: timers that are due move to the ready queue'],
-  drop: ['EventLoop::run_once', 'step 1: cancelled timers at the top of the heap are dropped'],
-  heap: ['EventLoop::run_once', 'step 1: too many timers are cancelled, so the heap is made anew'],
-  soon: ['EventLoop::call_soon', ''],
-  timer: ['EventLoop::call_at', ''],
-  cancel: ['TimerHandleState::cancel_callback', ''],
-  skip: ['EventLoop::run_once', 'step 5: what was cancelled is passed over'],
-  run: ['HandleState::run', 'run_once, step 5: what is ready is run'],
-  ran: ['EventLoop::run_once', 'step 5: back in the loop'],
-  create: ['TaskState::start', ''],
-  step: ['TaskState::step', ''],
-  wait: ['TaskState::step_run_and_handle_result', 'its else branch: the coroutine has yielded'],
-  wake: ['FutureState::schedule_callbacks', ''],
-  done: ['TaskState::step_run_and_handle_result', 'the coroutine has ended'],
-  cancels: ['TaskState::cancel', ''],
-  fd: ['EventLoop::add_reader', ''],
-  unread: ['EventLoop::process_events', ''],
-  print: ['', 'the program itself'],
-};
+// functions.json is FUNCTIONS: by kind of event, ours and the step of it. The rows of NOTES.md add upstream's name. runs.py has the
+// twin of this.
+function kindOfFunction([kind, , , place, , b, c]) {
+  if (kind === 'soon' && place < 0) return 'soon, selector';
+  if (kind === 'cancels' && b === 0) return 'cancels, zero';
+  if (kind === 'fd' && b < 0) return c < 0 ? 'fd, gone' : 'fd, writer';
+  return kind;
+}
 // Of a Python program these are CPython's own.
 const OF_CPYTHON = /^(TaskState|FutureState)::/;
-const KINDS_OF_SOON = { selector: 'EventLoop::add_callback', task: 'TaskState::start' };
 
 const LIBRARY_NAMES = [
   [/sleep_until_timer/, 'sleep()'], [/sleep0/, 'sleep(0)'], [/wait_until_ready|SockWaiter/, 'a descriptor to be ready'],
@@ -107,17 +91,19 @@ class Words {
     return SENTENCES[kind] ? SENTENCES[kind].call(this, ...args) : kind;
   }
 
-  // [ours, which step of it, upstream's, why it differs, the heading in NOTES]
+  // Ours, which step of it, upstream's, why it differs, the heading in NOTES; and which functions of the library called it, the nearest first.
   upstream(event) {
-    let [ours, detail] = FUNCTIONS[event[0]] ?? ['', ''];
-    const isTask = event[0] === 'soon' && this.record.handles[event[4]][2] >= 0;
-    if (event[0] === 'soon' && event[5] < 0 && !(isTask && this.ofPython)) {
-      ours = isTask ? KINDS_OF_SOON.task : KINDS_OF_SOON.selector;
+    let kind = kindOfFunction(event);
+    const isStep = event[0] === 'soon' && this.record.handles[event[4]][2] >= 0;
+    if (this.ofPython && kind === 'soon, selector' && (isStep || event[5] >= 0)) kind = 'soon';
+    const [usual, step] = FUNCTIONS[kind] ?? ['', ''];
+    const calls = this.record.calls?.[event[3]] ?? [];
+    const ours = usual && (calls[0] ?? usual);
+    const [theirs, why, heading] = (this.record.notes ?? {})[ours] ?? ['', '', ''];
+    if (this.ofPython && OF_CPYTHON.test(ours)) {
+      return { ours: theirs || ours, detail: ["CPython's own", step].filter(Boolean).join('; '), theirs: '', why: '', heading, callers: [] };
     }
-    if (event[0] === 'fd' && event[5] < 0 && event[6] < 0) ours = 'EventLoop::remove_reader';
-    const row = (this.record.notes ?? {})[ours] ?? ['', '', ''];
-    if (this.ofPython && OF_CPYTHON.test(ours)) return { ours: row[0] || ours, detail: ["CPython's own", detail].filter(Boolean).join('; '), theirs: '', why: '', heading: row[2] };
-    return { ours, detail, theirs: row[0], why: row[1], heading: row[2] };
+    return { ours, detail: ours === usual ? step : '', theirs, why, heading, callers: ours ? calls.slice(1) : calls };
   }
 }
 

@@ -42,13 +42,21 @@ inline std::string name_of(const std::exception_ptr& exception) {
   std::abort();
 }
 
-/// NAME [PORT] [MODE]: `bench` measures, `killed` asks until the server is gone; without a mode it shows what it can.
+/// NAME [PORT [MODE]]: `bench` measures, `killed` asks until the server is gone; without a mode it shows what it can.
+/// --help is a line; what is wrong is a line after that, and exit status 2.
 struct Arguments {
   Arguments(int argc, char** argv) : port(argc > 1 ? std::atoi(argv[1]) : 0), mode(argc > 2 ? argv[2] : "") {
     std::set_terminate(end_with_a_word);
-    const std::string given = argc > 1 ? argv[1] : "0";
-    const bool is_port = std::to_string(port) == given && port >= 0 && port <= 65535;
-    if (!is_port) throw asyncio::ValueError("the port is not " + given + "; usage: " + argv[0] + " PORT [MODE]");
+    const std::string given = argc > 1 ? argv[1] : "0", path = argv[0], name = path.substr(path.rfind('/') + 1);
+    const std::string usage = "usage: " + name + " [PORT [MODE]]\n";
+    if (given == "--help" || given == "-h") {
+      std::cout << usage;
+      std::exit(0);
+    }
+    if (std::to_string(port) != given || port < 0 || port > 65535) {
+      std::cerr << usage << name << ": error: PORT is a number from 0 to 65535, not \"" << given << "\"\n";
+      std::exit(2);
+    }
   }
   int port;
   std::string mode;

@@ -1,11 +1,27 @@
 """What the twins of this folder share: their arguments, names of errors that C++ prints too, and operations/s."""
 import errno
+import os
 import sys
 import time
 
-PORT = int(sys.argv[1]) if len(sys.argv) > 1 else 0
 MODE = sys.argv[2] if len(sys.argv) > 2 else ""
 UNNUMBERED = {ConnectionAbortedError: errno.ECONNABORTED, ConnectionResetError: errno.ECONNRESET}  # asyncio raises them bare
+
+
+def port():
+    """The first argument. --help is a line; what is wrong is a line after that, and exit status 2."""
+    given, name = sys.argv[1] if len(sys.argv) > 1 else "0", os.path.basename(sys.argv[0])
+    usage = f"usage: {name} [PORT [MODE]]"
+    if given in ("--help", "-h"):
+        print(usage)
+        sys.exit(0)
+    if given.isascii() and given.isdigit() and str(int(given)) == given and int(given) <= 65535:
+        return int(given)
+    print(f'{usage}\n{name}: error: PORT is a number from 0 to 65535, not "{given}"', file=sys.stderr)
+    sys.exit(2)
+
+
+PORT = port()
 
 
 def name_of(error):

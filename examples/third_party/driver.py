@@ -117,10 +117,12 @@ class Program:
         with self.server() as server:
             expect_output(run(*([server.port] if server else [])), self.tests.OUTPUT)
 
-    def refuse_wrong_port(self):
-        """Whatever goes wrong ends with a line on stderr and in the exit status, not with a core dump."""
-        done = subprocess.run([*self.run.argv, "80000"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
-        expect(done.returncode == 1 and done.stderr.startswith("ValueError: the port"), f"{done.returncode}: {done.stderr}")
+    def say_usage(self):
+        """--help is a line; a wrong port is a line after that, and exit status 2."""
+        usage, error = f"usage: {self.name} [PORT [MODE]]\n", f'{self.name}: error: PORT is a number from 0 to 65535, not "80000"\n'
+        for given, expected in ("--help", (0, usage, "")), ("80000", (2, "", usage + error)):
+            done = subprocess.run([*self.run.argv, given], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
+            expect((done.returncode, done.stdout, done.stderr) == expected, f"{given}: {done}")
 
     def check_twin(self):
         if self.case("twin", self.demonstrate, self.twin):
@@ -148,7 +150,7 @@ class Program:
             servers.find(needed)
         version = f"{self.tests.SERVER.name} {self.tests.SERVER.version()}" if self.tests.SERVER else "no server"
         self.case("output", self.demonstrate, self.run)
-        self.case("wrong port", self.refuse_wrong_port)
+        self.case("usage", self.say_usage)
         for name, test in vars(self.tests).items():
             if name.startswith("test_"):
                 self.case(name, test, self.run)

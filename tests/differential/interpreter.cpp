@@ -30,6 +30,11 @@ class Interpreter::DefaultHandlerOutput : public std::streambuf {
   std::streambuf* before_;
 };
 
+void Activation::go_to(int next) {
+  line = next;
+  if (told_line) told_line(*this);
+}
+
 Interpreter::Interpreter(Program parsed) : program(std::move(parsed)) {
   loop.selector.before_select = [this] { flush_reports(); };
   loop.set_exception_handler(
@@ -46,11 +51,13 @@ Interpreter::~Interpreter() {
 
 void Interpreter::log(const std::string& who, int line, const std::string& outcome) {
   if (over_) return;
+  const std::size_t before = out_.size();
   if (loop.selector.iteration != logged_iteration_) {
     logged_iteration_ = loop.selector.iteration;
     out_ += "[" + std::to_string(logged_iteration_) + "] " + number(loop.selector.now) + "\n";
   }
   out_ += who + (line ? ":" + std::to_string(line) : "") + " " + outcome + "\n";
+  if (told_trace) told_trace(out_.substr(before));
 }
 
 // What nobody retrieved, in one iteration: when a reference goes is known, in which order is not.
@@ -128,7 +135,8 @@ void Interpreter::bind(const std::string& name, AnyFuture future, Object object)
 Coroutine<int> Interpreter::body(std::string name, std::string label) {
   const Function& called = function(name);
   if (over_ || too_many_calls()) co_return 0;
-  Activation act{std::move(label)};
+  Activation act{std::move(label), std::move(name)};
+  act.go_to(called.line);
   log(act.label, called.line, "start");
   co_await block(called.ops, act);
   co_return act.returned.value_or(0);
@@ -142,8 +150,10 @@ Coroutine<int> Interpreter::anonymous(std::string name) {
 }
 
 Coroutine<void> Interpreter::block(const std::vector<Op>& ops, Activation& act) {
+  const asyncio::Finally back([&act, line = act.line] { act.go_to(line); });
   for (const Op& op : ops) {
     if (over_) co_return;
+    act.go_to(op.line);
     if (op.kind == Op::Kind::sync) {
       run_sync(op, act);
     } else if (op.kind == Op::Kind::leave) {
@@ -183,6 +193,7 @@ Coroutine<void> Interpreter::run_try(const Op& op, Activation& act) {
   }
   for (const Op& handler : op.handlers) {
     if (!error || !is_a(error, handler.words[0])) continue;
+    act.go_to(handler.line);
     log(act.label, handler.line, "caught");
     error = nullptr;
     try {
@@ -274,9 +285,11 @@ void Interpreter::leave(const Op& op, Activation& act) {
 void Interpreter::call(const std::string& name, const std::string& label) {
   if (over_ || too_many_calls()) return;
   const Function& called = function(name);
-  Activation act{label};
+  Activation act{label, name};
+  act.go_to(called.line);
   log(label, called.line, "start");
   for (const Op& op : called.ops) {
+    act.go_to(op.line);
     op.kind == Op::Kind::leave ? leave(op, act) : static_cast<void>(run_sync(op, act));
     if (act.returned) return;
   }
@@ -285,12 +298,14 @@ void Interpreter::call(const std::string& name, const std::string& label) {
 std::string Interpreter::execute() {
   const DefaultHandlerOutput output(*this);
   asyncio::set_event_loop(&loop);
-  Activation act{"script"};
+  Activation act{"script", "script"};
   bool ran = false;
   for (const Op& op : program.script) {
+    act.go_to(op.line);
     ran = ran || op.name == "run" || op.name == "run_forever";
     run_sync(op, act);
   }
+  act.go_to(0);
   if (!ran) run_sync({Op::Kind::sync, "run", {"main()"}, 0}, act);
   finish(act);
   if (!out_.empty()) out_.pop_back();

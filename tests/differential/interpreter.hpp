@@ -40,9 +40,21 @@ template <class T> T& pointee(std::shared_ptr<T>& object) { return *object; }
 
 /// One run of a coroutine or function.
 struct Activation {
-  std::string label;
+  ~Activation() { go_to(0); }
+  /// The operation of this line is next; 0: there is none any more.
+  void go_to(int next);
+
+  std::string label, function;
+  int line = 0;
   std::optional<int> returned{};
 };
+
+// A program that links these is told what happens, when it happens: examples/study/little.cpp.
+
+/// An activation has begun, goes on to another line, or ends.
+[[gnu::weak]] void told_line(const Activation& act);
+/// The trace has grown.
+[[gnu::weak]] void told_trace(const std::string& lines);
 
 class Interpreter {
  public:
