@@ -224,6 +224,34 @@ TEST_CASE("a signal that one loop did not handle is not handled by the next loop
   CHECK(stale == 0);
 }
 
+TEST_CASE("a handler keeps what it captured from one signal to the next",
+          "[unix_events][test_unix_events.test_add_signal_handler]") {
+  EventLoop loop;
+  const auto calls = std::make_shared<int>(0);
+  loop.add_signal_handler(SIGUSR1, [calls, instance = Instance()] { ++*calls; });
+  for (int i = 1; i <= 3; ++i) {
+    ::raise(SIGUSR1);
+    run_once(loop, 3);
+    CHECK(*calls == i);
+    CHECK(Instance::alive() == 1);
+  }
+}
+
+TEST_CASE("a signal for which the self-pipe had no room is forgotten when its handler is removed", "[unix_events]") {
+  EventLoop loop;
+  loop.add_signal_handler(SIGUSR1, nothing);
+  for (int i = 0; i < 70'000; ++i) ::raise(SIGUSR1);  // the pipe holds 64 KiB
+  loop.remove_signal_handler(SIGUSR1);
+  run_once(loop, 3);
+  int stale = 0, fresh = 0;
+  loop.add_signal_handler(SIGUSR1, [&] { ++stale; });
+  loop.add_signal_handler(SIGUSR2, [&] { ++fresh; });
+  ::raise(SIGUSR2);
+  run_once(loop, 3);
+  CHECK(fresh == 1);
+  CHECK(stale == 0);
+}
+
 TEST_CASE("of two signals that arrived together both are handled, though each handler removes the other",
           "[unix_events][test_unix_events.test_handle_signal_cancelled_handler]") {
   EventLoop loop;
