@@ -1,6 +1,5 @@
 #include "future/futures.hpp"
 
-#include <algorithm>
 #include <atomic>
 
 namespace asyncio {
@@ -59,9 +58,11 @@ void FutureState::schedule_callbacks() {
   if (callbacks_.empty()) return;
   EventLoop& loop = get_loop();
   loop.check_usable();
-  for (const Ref<PendingHandle>& callback : std::exchange(callbacks_, {})) {
-    callback->future_done(AnyFuture(this));
-    loop.wake(callback);
+  const AnyFuture self(this);
+  while (!callbacks_.empty()) {
+    Ref<PendingHandle> callback = callbacks_.popleft();
+    callback->future_done(self);
+    loop.wake(std::move(callback));
   }
 }
 
@@ -85,25 +86,26 @@ CallbackId FutureState::add_done_callback(const Ref<DoneCallback>& callback, Any
     EventLoop& loop = get_loop();
     loop.check_closed();  // a closed loop does not end its callbacks, so a cycle of references would leak
     loop.add_pending(loop.pending_callbacks_, *callback);
-    callbacks_.push_back(callback);
+    callbacks_.append(callback);
     callback->awaiter_ = std::move(awaiter);
   }
   return callback->id_;
 }
 
 std::size_t FutureState::remove_done_callback(CallbackId id) {
-  const auto found = std::find_if(callbacks_.begin(), callbacks_.end(),
-                                  [id](const Ref<PendingHandle>& callback) { return callback->id() == id; });
-  if (found == callbacks_.end()) return 0;
-  const Ref<PendingHandle> removed = std::move(*found);  // destroyed last, because its destructor may call us
-  callbacks_.erase(found);
-  removed->unlink();
+  DoneCallbacks removed;  // destroyed last, because its destructor may call us
+  for (DoneCallbacks callbacks = std::move(callbacks_); !callbacks.empty();) {
+    Ref<PendingHandle> callback = callbacks.popleft();
+    (callback->id() == id ? removed : callbacks_).append(std::move(callback));
+  }
+  if (removed.empty()) return 0;
+  removed.next()->unlink();
   return 1;
 }
 
 void FutureState::end_with_loop() noexcept {
   state_ = State::cancelled;
-  const auto dropped = std::exchange(callbacks_, {});  // destroyed last, because their destructors may call us
+  const DoneCallbacks dropped = std::move(callbacks_);  // destroyed last, because their destructors may call us
 }
 
 void FutureState::unreferenced() noexcept {

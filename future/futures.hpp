@@ -43,6 +43,35 @@ class DoneCallback : public PendingHandle {
   AnyFuture awaiter_;
 };
 
+/// The done callbacks of a future, in the order in which they were added. Each holds the next one, and the last one the
+/// first. So adding one needs no memory: a handle waits for one future at a time.
+class DoneCallbacks {
+ public:
+  DoneCallbacks() = default;
+  DoneCallbacks(DoneCallbacks&&) = default;
+  ~DoneCallbacks() {
+    while (!empty()) popleft();
+  }
+  bool empty() const noexcept { return !last_; }
+  /// The first one, or the one after `callback`; null at the end.
+  PendingHandle* next(const PendingHandle* callback = nullptr) const noexcept {
+    return callback == last_.get() ? nullptr : (callback ? callback : last_.get())->next_callback.get();
+  }
+  void append(Ref<PendingHandle> callback) noexcept {
+    callback->next_callback = last_ ? std::move(last_->next_callback) : callback;
+    if (last_) last_->next_callback = callback;
+    last_ = std::move(callback);
+  }
+  Ref<PendingHandle> popleft() noexcept {
+    Ref<PendingHandle> first = std::move(last_->next_callback);
+    first == last_ ? last_ = nullptr : last_->next_callback = std::move(first->next_callback);
+    return first;
+  }
+
+ private:
+  Ref<PendingHandle> last_;
+};
+
 /// The object behind a Future: everything that does not depend on the type of the result. asyncio: futures.Future
 class FutureState : public Counted {
  public:
@@ -91,9 +120,9 @@ class FutureState : public Counted {
   /// Returns how many were removed: 0 or 1. asyncio: futures.Future.remove_done_callback
   std::size_t remove_done_callback(CallbackId id);
   /// Adds a waiting task, which is its own done callback. The loop already lists the task.
-  void add_waiter(Ref<PendingHandle> task) { callbacks_.push_back(std::move(task)); }
+  void add_waiter(Ref<PendingHandle> task) noexcept { callbacks_.append(std::move(task)); }
   /// The tasks that wait for it, and its done callbacks.
-  const std::vector<Ref<PendingHandle>>& callbacks() const noexcept { return callbacks_; }
+  const DoneCallbacks& callbacks() const noexcept { return callbacks_; }
 
   /// asyncio: base_futures._future_repr
   virtual std::string repr() const;
@@ -128,7 +157,7 @@ class FutureState : public Counted {
 
  private:
   std::unique_ptr<std::string> cancel_message_;  // null: none
-  std::vector<Ref<PendingHandle>> callbacks_;
+  DoneCallbacks callbacks_;
 };
 
 /// Base, with storage for a result of type T.

@@ -123,12 +123,6 @@ void EventLoop::grow_ready(std::size_t n) {
   ready_.reserve(needed + needed / 2);
 }
 
-void EventLoop::add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {
-  make_room(1);
-  ++listed_;
-  list.push_back(handle);
-}
-
 void EventLoop::tell_scheduled(const Ref<HandleState>& handle) {
   observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
   make_room(1);  // the observer may have scheduled something in the place of the handle

@@ -72,8 +72,6 @@ struct LoopObserver {
 class LoopWorld {
  public:
   explicit LoopWorld(EventLoop& loop) noexcept : loop_(loop) {}
-  LoopWorld(const LoopWorld&) = delete;
-  LoopWorld& operator=(const LoopWorld&) = delete;
   virtual ~LoopWorld() = default;
   /// RuntimeError if a transport owns the descriptor.
   /// asyncio: selector_events.BaseSelectorEventLoop._ensure_fd_no_transport
@@ -124,8 +122,6 @@ class EventLoop : public AbstractEventLoop {
   EventLoop();
   /// With the given selector. ValueError if it is null.
   explicit EventLoop(std::unique_ptr<selectors::BaseSelector> selector);
-  EventLoop(const EventLoop&) = delete;
-  EventLoop& operator=(const EventLoop&) = delete;
   /// Closes the loop. Must not be called while the loop is running.
   virtual ~EventLoop();
 
@@ -175,9 +171,9 @@ class EventLoop : public AbstractEventLoop {
   template <class T = void> Future<T> create_future();
   /// Schedules the coroutine as a task; the loop need not be running yet. Defined in task/tasks.hpp.
   /// asyncio: base_events.BaseEventLoop.create_task
-  template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {});
+  template <class T> Task<T> create_task(Coroutine<T> coroutine, const TaskOptions& options = {});
   /// The same with the coroutine that f() returns; f is kept until the task is done.
-  template <class F> auto create_task(F f, TaskOptions options = {})
+  template <class F> auto create_task(F f, const TaskOptions& options = {})
       -> Task<typename std::invoke_result_t<F&>::value_type>;
 
   /// Calls f(args...) in each iteration in which fd is readable. Replaces the reader that fd had. Errors as
@@ -332,7 +328,11 @@ class EventLoop : public AbstractEventLoop {
   }
   void grow_ready(std::size_t n);
   void tell_scheduled(const Ref<HandleState>& handle);
-  void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle);
+  void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {
+    make_room(1);
+    ++listed_;
+    list.push_back(handle);
+  }
   void timer_handle_cancelled() noexcept { ++timer_cancelled_count_; }
   void run_until_done(const AnyFuture& future, bool new_task);
 

@@ -94,6 +94,8 @@ class PendingHandle : public HandleState, public Link {
   virtual AnyFuture awaiter() const noexcept;
   /// The loop is closed: releases everything that it holds.
   virtual void end_with_loop() noexcept;
+
+  Ref<PendingHandle> next_callback;  // of the future for which this one waits, see DoneCallbacks
 };
 
 /// A handle that contains the callable and its arguments, so that call_soon makes one allocation. The arguments are

@@ -17,11 +17,11 @@ void EventLoop::process_events(std::span<const selectors::SelectorEvent> events)
     IoHandles& handles = *static_cast<IoHandles*>(key.data);
     for (const unsigned event : {EVENT_READ, EVENT_WRITE}) {
       if (!(mask & event & handles.watched)) continue;
-      const Ref<HandleState> handle = handles.of(event);
+      Ref<HandleState> handle = handles.of(event);
       if (!handle || handle->cancelled()) {
         remove_io_handle(key.fd, event);
       } else {
-        add_callback(handle);
+        add_callback(std::move(handle));
       }
     }
   }

@@ -84,7 +84,7 @@ template <class Poller> std::span<const SelectorEvent> PollLikeSelector<Poller>:
   check_open();
   ready_.clear();
   for (const auto& [fd, mask] : poller_.wait(timeout)) {
-    const SelectorKey key = BaseSelector::get_key(fd);
+    const SelectorKey& key = keys_[fd];
     const unsigned events = (mask & ~POLLIN ? EVENT_WRITE : 0u) | (mask & ~POLLOUT ? EVENT_READ : 0u);
     if ((events & key.events) != 0) ready_.push_back({key, events & key.events});
   }

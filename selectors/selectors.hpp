@@ -74,11 +74,12 @@ class BaseSelector {
   }
   static void check_arguments(int fd, unsigned events);
 
+  // Indexed by descriptor, because the kernel gives out small numbers. No events: not registered.
+  std::vector<SelectorKey> keys_;
+
  private:
   bool is_registered(int fd) const noexcept;
 
-  // Indexed by descriptor, because the kernel gives out small numbers. No events: not registered.
-  std::vector<SelectorKey> keys_;
   std::size_t size_ = 0;
   bool closed_ = false;
 };

@@ -31,7 +31,7 @@ struct Frame {
   /// This frame, or, if it is internal, the first frame in the chain of awaits that is not.
   const Frame& of_program() const;
   /// Raises the exception that throw_() has left, if there is one.
-  void rethrow_thrown() {
+  [[gnu::always_inline]] void rethrow_thrown() {
     if (exception) std::rethrow_exception(std::exchange(exception, nullptr));
   }
 };
@@ -156,10 +156,6 @@ inline auto make_awaiter(Frame& awaiting, BareYield) { return BareYield{&awaitin
 /// The part of the promise that does not depend on the result.
 class PromiseBase : public Frame {
  public:
-  PromiseBase() = default;
-  PromiseBase(const PromiseBase&) = delete;
-  PromiseBase& operator=(const PromiseBase&) = delete;
-
   static void* operator new(std::size_t size) { return Pool::allocate(size); }
   static void operator delete(void* memory, std::size_t size) noexcept { Pool::release(memory, size); }
 

@@ -26,8 +26,6 @@ template <class T> T run(Coroutine<T> main, RunnerOptions options = {});
 class Runner {
  public:
   explicit Runner(RunnerOptions options = {}) noexcept : options_(options) {}
-  Runner(const Runner&) = delete;
-  Runner& operator=(const Runner&) = delete;
   /// Calls close() and ignores its exceptions.
   ~Runner();
 

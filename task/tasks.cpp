@@ -4,7 +4,7 @@
 
 namespace asyncio {
 
-void TaskState::start(TaskOptions options) {
+void TaskState::start(const TaskOptions& options) {
   EventLoop& loop = get_loop();
   loop.check_usable();
   if (options.name.empty()) {
@@ -72,7 +72,7 @@ void TaskState::check_settable(const char* method) const {
 }
 
 // asyncio: tasks._enter_task, tasks._leave_task
-inline void TaskState::step_as_current_task(const std::exception_ptr& exception) {
+[[gnu::always_inline]] inline void TaskState::step_as_current_task(const std::exception_ptr& exception) {
   EventLoop& loop = get_loop();
   TaskState* previous = std::exchange(loop.current_task_, this);
   const Finally leave([&] { loop.current_task_ = previous; });
@@ -81,13 +81,11 @@ inline void TaskState::step_as_current_task(const std::exception_ptr& exception)
 }
 
 // Called by the loop: the next step, after a future is done or after a bare yield.
-void TaskState::callback() { fut_waiter_ ? wakeup(*fut_waiter_.state()) : step(nullptr); }
-
 // asyncio: tasks.Task.__wakeup
-inline void TaskState::wakeup(FutureState& future) { step(future.outcome()); }
+void TaskState::callback() { step(fut_waiter_ ? fut_waiter_.state()->outcome() : nullptr); }
 
 // asyncio: tasks.Task.__step
-inline void TaskState::step(std::exception_ptr exception) {
+[[gnu::always_inline]] inline void TaskState::step(std::exception_ptr exception) {
   if (done()) throw InvalidStateError("step(): already done: " + repr());
   if (must_cancel_) {
     if (!holds<CancelledError>(exception)) exception = make_cancelled_error();
@@ -99,7 +97,7 @@ inline void TaskState::step(std::exception_ptr exception) {
 
 // Upstream's try and its except clauses. Where upstream catches StopIteration, `yielded` is false here.
 // asyncio: tasks.Task.__step_run_and_handle_result
-inline void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) {
+[[gnu::always_inline]] inline void TaskState::step_run_and_handle_result(const std::exception_ptr& exception) {
   try {
     const bool yielded = exception ? coro_.throw_(exception, innermost_) : coro_.send(innermost_);
     if (yielded) return handle_yield(innermost_->yielded);
@@ -124,7 +122,7 @@ inline void TaskState::step_run_and_handle_result(const std::exception_ptr& exce
 
 // Its else clause: the coroutine is suspended and has yielded a future, or nothing.
 // Without memory to wait, the await raises that.
-inline void TaskState::handle_yield(FutureState* future) try {
+[[gnu::always_inline]] inline void TaskState::handle_yield(FutureState* future) try {
   EventLoop& loop = get_loop();
   if (future && !future->is_of(loop)) {
     throw RuntimeError(repr() + " got Future " + future->repr() + " attached to a different loop");

@@ -26,7 +26,7 @@ class TaskState : public FutureState, public PendingHandle {
   void decref() noexcept { FutureState::decref(); }
 
   /// Schedules the first step, or runs it at once for eager_start. asyncio: tasks.Task.__init__
-  void start(TaskOptions options);
+  void start(const TaskOptions& options);
   /// Asks the coroutine to end with a CancelledError. RuntimeError if tasks wait for each other in a cycle.
   /// asyncio: tasks.Task.cancel
   bool cancel(std::string message = {}) override;
@@ -69,7 +69,6 @@ class TaskState : public FutureState, public PendingHandle {
   TaskState* last_waiting_task();
   std::string details() const override;
   void callback() override;
-  void wakeup(FutureState& future);
   void step(std::exception_ptr exception);
   void step_as_current_task(const std::exception_ptr& exception);
   void step_run_and_handle_result(const std::exception_ptr& exception);
@@ -91,7 +90,7 @@ class TaskState : public FutureState, public PendingHandle {
 /// A task whose result has the type T. asyncio: tasks.Task
 template <class T> class TaskOf final : public WithResult<T, TaskState> {
  public:
-  TaskOf(Coroutine<T> coroutine, EventLoop& loop) : WithResult<T, TaskState>(CoroutineBase(coroutine.take()), loop) {}
+  TaskOf(Coroutine<T>& coroutine, EventLoop& loop) : WithResult<T, TaskState>(CoroutineBase(coroutine.take()), loop) {}
 
  private:
   void set_result_of_coroutine() override {
@@ -146,8 +145,8 @@ template <class T> class Task : public Future<T>, public TaskMethods<Task<T>> {
   /// A task of get_event_loop(). RuntimeError if the coroutine was awaited, started or moved from.
   explicit Task(Coroutine<T> coroutine) : Task(std::move(coroutine), get_event_loop()) {}
   /// A task of `loop`. Also RuntimeError if the loop is closed. asyncio: tasks.Task.__init__
-  Task(Coroutine<T> coroutine, EventLoop& loop, TaskOptions options = {})
-      : Future<T>(new TaskOf<T>(std::move(coroutine), loop)) {
+  Task(Coroutine<T> coroutine, EventLoop& loop, const TaskOptions& options = {})
+      : Future<T>(new TaskOf<T>(coroutine, loop)) {
     static_cast<TaskState*>(this->state())->start(options);
   }
   operator AnyTask() const noexcept { return AnyTask(static_cast<TaskState*>(this->state())); }  // NOLINT
@@ -162,25 +161,25 @@ concept CoroutineFunction = std::invocable<F&> && requires {
 /// Keeps the callable, and so the captures of a lambda, until its coroutine is done. NOTES [lambda-coroutine]
 template <CoroutineFunction F> auto call_and_keep_(F f) -> std::invoke_result_t<F&> { co_return co_await f(); }
 
-template <class T> Task<T> EventLoop::create_task(Coroutine<T> coroutine, TaskOptions options) {
+template <class T> Task<T> EventLoop::create_task(Coroutine<T> coroutine, const TaskOptions& options) {
   return Task<T>(std::move(coroutine), *this, options);
 }
 
-template <class F> auto EventLoop::create_task(F f, TaskOptions options)
+template <class F> auto EventLoop::create_task(F f, const TaskOptions& options)
     -> Task<typename std::invoke_result_t<F&>::value_type> {
   return create_task(call_and_keep_(std::move(f)), options);
 }
 
 /// Wraps the coroutine in a task of the running loop. By default the first step runs in the next iteration.
 /// RuntimeError if no loop runs. asyncio: tasks.create_task
-template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {}) {
+template <class T> Task<T> create_task(Coroutine<T> coroutine, const TaskOptions& options = {}) {
   return get_running_loop().create_task(std::move(coroutine), options);
 }
 /// The same with the coroutine that f() returns; f is kept until the task is done.
-template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
+template <CoroutineFunction F> auto create_task(F f, const TaskOptions& options = {}) {
   return get_running_loop().create_task(std::move(f), options);
 }
-template <class F> void create_task(F, TaskOptions = {}) {
+template <class F> void create_task(F, const TaskOptions& = {}) {
   static_assert(CoroutineFunction<F>, "create_task needs a Coroutine or a callable without arguments that returns one");
 }
 

@@ -11,8 +11,6 @@ class Instruments final : public LoopObserver {
  public:
   using Events = std::span<const selectors::SelectorEvent>;
   explicit Instruments(EventLoop& loop) noexcept : loop_(loop) {}
-  Instruments(const Instruments&) = delete;
-  Instruments& operator=(const Instruments&) = delete;
   ~Instruments() override {
     for (Instrument* each : instruments_) each->list_ = nullptr;
   }

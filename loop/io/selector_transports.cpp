@@ -158,9 +158,10 @@ void SelectorTransport::fatal_os_error(const char* what, const char* message) {
 template <class F> bool SelectorTransport::call_protocol(const char* failed, bool fatal, F f) {
   const std::shared_ptr<BaseProtocol> kept = protocol_;  // f may replace it
   const std::exception_ptr error = raised_by(f);
+  if (!error) return true;
   if (holds<Exit>(error)) std::rethrow_exception(error);
-  if (error) fatal ? fatal_error(error, failed) : loop_->report(failed, {{}, error, {}, {}});
-  return !error;
+  fatal ? fatal_error(error, failed) : loop_->report(failed, {{}, error, {}, {}});
+  return false;
 }
 
 std::optional<SocketAddress> SelectorTransport::get_extra_info(std::string_view name) const {

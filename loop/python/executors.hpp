@@ -42,9 +42,6 @@ class WorkItem {
 /// Runs calls outside the loop's thread. Any thread may use it. asyncio: _base.Executor
 class Executor {
  public:
-  Executor() = default;
-  Executor(const Executor&) = delete;
-  Executor& operator=(const Executor&) = delete;
   virtual ~Executor() = default;
   /// Queues a call. RuntimeError after shutdown(). asyncio: _base.Executor.submit
   virtual void submit(std::shared_ptr<WorkItem> item) = 0;

@@ -19,8 +19,6 @@ class Inbox {
  public:
   Inbox();
   ~Inbox() { close(); }
-  Inbox(const Inbox&) = delete;
-  Inbox& operator=(const Inbox&) = delete;
 
   /// Takes ownership of a reference and wakes the loop. Returns false if the inbox is closed; the caller then still
   /// owns the reference.

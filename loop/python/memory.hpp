@@ -118,14 +118,14 @@ extern constinit thread_local Pool pool;
 void pool_grow(std::size_t size_class);
 void pool_give(std::size_t size_class, Pool::Block* list) noexcept;
 
-inline void* Pool::allocate(std::size_t size) {
+[[gnu::always_inline]] inline void* Pool::allocate(std::size_t size) {
   const std::size_t size_class = class_of(size);
   if (size_class >= CLASSES) return ::operator new(size);
   if (!pool.free[size_class]) pool_grow(size_class);
   return std::exchange(pool.free[size_class], pool.free[size_class]->next);
 }
 
-inline void Pool::release(void* memory, std::size_t size) noexcept {
+[[gnu::always_inline]] inline void Pool::release(void* memory, std::size_t size) noexcept {
   const std::size_t size_class = class_of(size);
   if (size_class >= CLASSES) return ::operator delete(memory);
   if (pool.closed) return pool_give(size_class, new (memory) Block{nullptr});

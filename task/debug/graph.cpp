@@ -26,7 +26,8 @@ std::vector<AnyFuture> awaited_by(const AnyFuture& future) {
   const auto add = [&](const AnyFuture& task) {
     if (std::find(tasks.begin(), tasks.end(), task) == tasks.end()) tasks.push_back(task);
   };
-  for (const Ref<PendingHandle>& callback : future.state()->callbacks()) {
+  const DoneCallbacks& callbacks = future.state()->callbacks();
+  for (const PendingHandle* callback = nullptr; (callback = callbacks.next(callback));) {
     const AnyFuture waiter = callback->awaiter();
     if (!waiter) continue;
     if (waiter.state()->as_task()) {

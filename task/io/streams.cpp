@@ -10,17 +10,19 @@ StreamReaderState::StreamReaderState(EventLoop& loop, std::size_t limit) : ancho
   if (limit == 0) throw ValueError("Limit cannot be <= 0");
 }
 
+// Ends the wait, unless it was cancelled.
+static void finish(const Future<void>& waiter, const std::exception_ptr& exception) {
+  if (!waiter.done()) exception ? waiter.set_exception(exception) : waiter.set_result();
+}
+
 // asyncio: streams.StreamReader._wakeup_waiter
 void StreamReaderState::wakeup_waiter() {
-  if (const std::optional<Future<void>> waiter = std::exchange(waiter_, std::nullopt)) {
-    set_result_unless_cancelled(*waiter);
-  }
+  if (const std::optional<Future<void>> waiter = std::exchange(waiter_, std::nullopt)) finish(*waiter, exception_);
 }
 
 void StreamReaderState::set_exception(std::exception_ptr exception) {
-  exception_ = exception;
-  const std::optional<Future<void>> waiter = std::exchange(waiter_, std::nullopt);
-  if (waiter && !waiter->cancelled()) waiter->set_exception(std::move(exception));
+  exception_ = std::move(exception);
+  wakeup_waiter();
 }
 
 void StreamReaderState::feed_eof() {
@@ -47,14 +49,10 @@ void StreamReaderState::maybe_resume_transport(std::size_t left) {
 
 std::string StreamReaderState::take(std::size_t n) {
   maybe_resume_transport(size() - std::min(n, size()));  // first, so that nothing is taken if it fails
-  std::string taken;
-  if (start_ == 0 && n >= buffer_.size()) {
-    taken.swap(buffer_);
-  } else {
-    taken = data().substr(0, n);
-    start_ += taken.size();
-    if (start_ > buffer_.size() / 2) buffer_.erase(0, std::exchange(start_, 0));  // each byte moves at most once
-  }
+  if (start_ == 0 && n >= buffer_.size()) return std::exchange(buffer_, std::string());
+  std::string taken(data().substr(0, n));
+  start_ += taken.size();
+  if (start_ > buffer_.size() / 2) buffer_.erase(0, std::exchange(start_, 0));  // each byte moves at most once
   return taken;
 }
 
@@ -169,19 +167,15 @@ bool StreamReaderProtocol::eof_received() {
 
 void StreamReaderProtocol::connection_lost(std::exception_ptr exception) {
   exception ? reader_.set_exception(exception) : reader_.feed_eof();
-  if (!closed_.done()) exception ? closed_.set_exception(exception) : closed_.set_result();
+  finish(closed_, exception);
   connection_lost_ = true;
   reader_.set_transport(nullptr);
-  for (const Future<void>& waiter : drain_waiters_) {
-    if (!waiter.done()) exception ? waiter.set_exception(exception) : waiter.set_result();
-  }
+  for (const Future<void>& waiter : drain_waiters_) finish(waiter, exception);
 }
 
 void StreamReaderProtocol::resume_writing() {
   paused_ = false;
-  for (const Future<void>& waiter : drain_waiters_) {
-    if (!waiter.done()) waiter.set_result();
-  }
+  for (const Future<void>& waiter : drain_waiters_) finish(waiter, nullptr);
 }
 
 Coroutine<void> StreamReaderProtocol::drain_helper() {

@@ -21,13 +21,13 @@ class TaskGroup {
 
   /// Starts a task in the group. RuntimeError before the group is entered, and when it is finished or shutting down.
   /// asyncio: taskgroups.TaskGroup.create_task
-  template <class T> Task<T> create_task(Coroutine<T> coroutine, TaskOptions options = {}) {
+  template <class T> Task<T> create_task(Coroutine<T> coroutine, const TaskOptions& options = {}) {
     check_open();
     Task<T> task = loop_->create_task(std::move(coroutine), options);
     add(task);
     return task;
   }
-  template <CoroutineFunction F> auto create_task(F f, TaskOptions options = {}) {
+  template <CoroutineFunction F> auto create_task(F f, const TaskOptions& options = {}) {
     return create_task(call_and_keep_(std::move(f)), options);
   }
 

@@ -31,8 +31,7 @@ void GatheringState::start() {
     if (child.done()) {
       done_futs.push_back(child);
     } else {
-      child.add_done_callback([this, self = AnyFuture(this)](const AnyFuture& done) { done_callback(done); },
-                              AnyFuture(this));
+      child.add_done_callback([this](const AnyFuture& done) { done_callback(done); }, AnyFuture(this));
     }
   }
   for (const AnyFuture& child : done_futs) done_callback(child);
@@ -41,7 +40,7 @@ void GatheringState::start() {
 // Upstream's closure _done_callback. asyncio: tasks.gather
 void GatheringState::done_callback(const AnyFuture& child) {
   ++nfinished_;
-  const bool failed = child.cancelled() || child.exception();  // also marks it as retrieved
+  const bool failed = child.cancelled() || child.state()->outcome();  // also marks it as retrieved
   if (done()) return;
   if (!return_exceptions_ && failed) return set_exception(child.state()->outcome());
   if (nfinished_ < children_.size()) return;

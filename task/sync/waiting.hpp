@@ -73,6 +73,7 @@ template <bool Outcomes, class... T> auto results_of(const std::tuple<Future<T>.
 }
 template <bool Outcomes, class T> auto results_of(const std::vector<Future<T>>& children) {
   std::vector<Among<Outcomes, T>> results;
+  results.reserve(children.size());
   for (const Future<T>& child : children) results.push_back(result_among<Outcomes>(child));
   return results;
 }
