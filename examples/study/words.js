@@ -27,10 +27,10 @@ const FUNCTIONS = {
 const KINDS_OF_SOON = { selector: 'EventLoop::add_callback', task: 'TaskState::start' };
 
 const LIBRARY_NAMES = [
-  [/sleep_until_timer/, 'sleep()'], [/sleep0/, 'sleep(0)'], [/wait_until_ready|SockWaiter/, 'a descriptor to be ready'],
+  [/sleep_until_timer/, 'sleep()'], [/sleep0/, 'sleep(0)'], [/attempt_when_ready|SockCallback/, 'a descriptor to be ready'],
   [/World::shutdown/, 'the shutdown of run()'], [/StreamReaderState::wait_for_data/, 'data of its stream'],
 ];
-const LIBRARY_CALLBACKS = [[/sleep_until_timer/, 'timer of sleep()'], [/SelectorTransport/, 'a transport'], [/ServerState/, 'a server'], [/SockWaiter/, 'a waiting sock_ method']];
+const LIBRARY_CALLBACKS = [[/sleep_until_timer/, 'timer of sleep()'], [/SelectorTransport/, 'a transport'], [/ServerState/, 'a server'], [/SockCallback/, 'a waiting sock_ method']];
 
 function seconds(value) {
   if (value >= 1) return `${+value.toPrecision(4)} s`;
