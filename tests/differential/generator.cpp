@@ -462,13 +462,14 @@ class Generator {
     const char* waits;
     const char* wakes;
   };
-  static constexpr int SEMAPHORES_AND_QUEUES = 5;  // those that come first, where a wake-up is lost most easily
+  static constexpr int SEMAPHORES_AND_QUEUES = 6;  // those that come first, where a wake-up is lost most easily
   static constexpr Race RACES[] = {
       {"r = Semaphore 0", "", "await r.acquire", "r.release"},
       {"r = BoundedSemaphore 1", "await r.acquire", "await r.acquire", "r.release"},
       {"r = Queue 1", "", "await r.get", "r.put_nowait 7"},
       {"r = Queue 1", "r.put_nowait 1", "await r.put 2", "r.get_nowait"},
       {"r = LifoQueue 1", "", "await r.get", "r.put_nowait 7"},
+      {"r = PriorityQueue 1", "r.put_nowait 1", "await r.put 2", "r.get_nowait"},
       {"r = Lock", "await r.acquire", "await r.acquire", "r.release"},
       {"r = Event", "", "await r.wait", "r.set"},
       {"r = Future", "", "await r", "r.set_result 1"},
