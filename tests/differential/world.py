@@ -9,8 +9,7 @@ import signal
 import socket
 import threading
 
-# CPython 3.13.0 forgets pause_writing() in writelines(), which later versions do, and fails there after the connection is lost,
-# or when close() waits until the buffer is sent.
+# CPython 3.13.0 forgets pause_writing() in writelines(), which later versions do, and fails there after the connection is lost.
 _writelines = asyncio.selector_events._SelectorSocketTransport.writelines
 
 
@@ -18,12 +17,22 @@ def writelines(self, list_of_data):
     if self._conn_lost:
         self.write(b"".join(list_of_data))
         return
-    self._write_ready = self._write_ready or self._write_sendmsg
     _writelines(self, list_of_data)
     self._maybe_pause_protocol()
 
 
 asyncio.selector_events._SelectorSocketTransport.writelines = writelines
+
+# close() forgets the writer, also where it waits until the buffer is sent: what is written then is a TypeError.
+_close = asyncio.selector_events._SelectorSocketTransport.close
+
+
+def close(self):
+    _close(self)
+    self._write_ready = self._write_sendmsg
+
+
+asyncio.selector_events._SelectorSocketTransport.close = close
 
 # Where close() waited until the buffer was sent, 3.13.0 does not count the connection as lost afterwards: write() and abort()
 # are then an AttributeError.
