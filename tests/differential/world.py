@@ -34,14 +34,14 @@ def close(self):
 
 asyncio.selector_events._SelectorSocketTransport.close = close
 
-# Where close() waited until the buffer was sent, 3.13.0 does not count the connection as lost afterwards: write() and abort()
-# are then an AttributeError.
+# Where close() waited until the buffer was sent, 3.13.0 does not count the connection as lost: what connection_lost() writes waits
+# for a socket that is closed at once, and write() and abort() are an AttributeError afterwards.
 _call_connection_lost = asyncio.selector_events._SelectorTransport._call_connection_lost
 
 
 def call_connection_lost(self, error):
-    _call_connection_lost(self, error)
     self._conn_lost = self._conn_lost or 1
+    _call_connection_lost(self, error)
 
 
 asyncio.selector_events._SelectorTransport._call_connection_lost = call_connection_lost
