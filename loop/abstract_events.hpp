@@ -29,9 +29,9 @@ template <class T, class Factory> using Connected = std::pair<std::shared_ptr<T>
 /// which is the only subclass. asyncio: events.AbstractEventLoop
 class AbstractEventLoop {
  public:
-  // Sockets, defined in task/io/sock.cpp. Each makes the system call first and waits only if it would block. A
-  // cancelled wait loses no data. In debug mode ValueError for a blocking descriptor. RuntimeError if it has to wait
-  // for a descriptor that a transport owns. OSError from the kernel.
+  // Sockets, defined in task/io/sock.cpp. Each makes the system call at once; if it would block, a reader or writer
+  // makes it again. What a cancellation may lose: NOTES [sock-wait]. In debug mode ValueError for a blocking descriptor.
+  // RuntimeError if it has to wait for a descriptor that a transport owns. OSError from the kernel.
 
   /// Receives at most n bytes; an empty string at the end of the stream.
   /// asyncio: selector_events.BaseSelectorEventLoop.sock_recv
@@ -132,7 +132,6 @@ class AbstractEventLoop {
  private:
   EventLoop& self() noexcept;
   void add_signal_handle(int signum, Ref<HandleState> handle);
-  Coroutine<void> wait_until_ready(int fd, unsigned event);
 };
 
 }  // namespace asyncio

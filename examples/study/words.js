@@ -13,7 +13,7 @@ function kindOfFunction([kind, , , place, , b, c]) {
 const OF_CPYTHON = /^(TaskState|FutureState)::/;
 
 const LIBRARY_NAMES = [
-  [/sleep_until_timer/, 'sleep()'], [/sleep0/, 'sleep(0)'], [/wait_until_ready|SockWaiter/, 'a descriptor to be ready'],
+  [/sleep_until_timer/, 'sleep()'], [/sleep0/, 'sleep(0)'], [/attempt_when_ready|SockCallback/, 'a descriptor to be ready'],
   [/World::shutdown/, 'the shutdown of run()'], [/StreamReaderState::wait_for_data|StreamReader::_wait_for_data/, 'data of its stream'],
   [/SelectorEventLoop::sock_/, 'a descriptor to be ready'],
 ];

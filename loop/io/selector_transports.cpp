@@ -342,6 +342,7 @@ UnixWritePipeTransport::UnixWritePipeTransport(EventLoop& loop, FileDescriptor f
   ignore_sigpipe();
 }
 
+// NOTES [pipe-transport]
 ssize_t UnixWritePipeTransport::send(std::string_view data) noexcept {
   return ::write(fd_.get(), data.data(), data.size());
 }

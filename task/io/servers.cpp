@@ -11,10 +11,6 @@ namespace {
 
 constexpr double ACCEPT_RETRY_DELAY = 1;  // seconds: upstream's number
 
-bool out_of_resources(int error) noexcept {
-  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 std::string service_of(int port) {
   SocketAddress("", port);  // ValueError if there is no such port
   return std::to_string(port);
@@ -138,19 +134,15 @@ Coroutine<void> wait_connected(EventLoop& loop, std::shared_ptr<SelectorTranspor
 }
 
 Coroutine<Server> serve(EventLoop& loop, std::string host, int port, ProtocolFactory factory, ServerOptions options) {
-  std::vector<FileDescriptor> sockets;
-  if (options.sock >= 0) {
-    sockets.push_back(own_socket(loop, options.sock));
-  } else {
-    sockets = bind_sockets(co_await loop.getaddrinfo(std::move(host), service_of(port)), options);
-  }
+  std::vector<FileDescriptor> sockets(1);
+  if (options.sock >= 0) sockets[0] = own_socket(loop, options.sock);
+  if (options.sock < 0) sockets = bind_sockets(co_await loop.getaddrinfo(std::move(host), service_of(port)), options);
   co_return co_await start(loop, std::move(sockets), std::move(factory), options);
 }
 
 Coroutine<Server> serve_unix(EventLoop& loop, std::string path, ProtocolFactory factory, ServerOptions options) {
   struct stat status;
-  const bool replace = options.sock < 0 && ::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
-  if (replace) ::unlink(path.c_str());
+  if (options.sock < 0 && ::stat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) ::unlink(path.c_str());
   std::vector<FileDescriptor> sockets(1);
   sockets[0] = options.sock < 0 ? bind_socket(SocketAddress::unix_path(path), options) : own_socket(loop, options.sock);
   co_return co_await start(loop, std::move(sockets), std::move(factory), options);
@@ -188,7 +180,8 @@ void ServerState::accept_connection(int fd) {
       continue;
     }
     if (would_block() || errno == ECONNABORTED) return;
-    if (!out_of_resources(errno)) throw_os_error(errno, "accept");
+    const bool out_of_resources = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+    if (!out_of_resources) throw_os_error(errno, "accept");
     const std::exception_ptr error = raised_by([] { throw_os_error(errno, "accept"); });
     loop().report("socket.accept() out of system resource", {{}, error, {}, {}});
     // The socket stays readable, so without a pause this would fail again in every iteration.

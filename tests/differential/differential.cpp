@@ -72,7 +72,7 @@ class Worker {
   // While CPython works on one batch, the next one is run here.
   void run() {
     Batch sent = make_batch(number_ * BATCH);
-    twin_.send(sent.programs);
+    if (!sent.programs.empty()) twin_.send(sent.programs);
     while (!sent.programs.empty()) {
       Batch next = make_batch(sent.start + WORKERS * BATCH);
       const std::vector<std::string> answers = twin_.receive();
@@ -228,7 +228,7 @@ int print_traces(const std::vector<std::string>& programs, const std::string& py
 }
 
 Knobs knobs_of(int argc, char** argv, int from) {
-  Knobs knobs{.world = 40, .races = 10};
+  Knobs knobs{.world = 40, .races = 20};
   for (int i = from; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string name = argument.substr(0, argument.find('='));
@@ -259,6 +259,7 @@ Knobs knobs_of(int argc, char** argv, int from) {
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
+  for (int fd = FIRST_VIRTUAL; fd <= LAST_VIRTUAL; ++fd) dup2(STDERR_FILENO, fd);
   const std::string mode = argc > 1 ? argv[1] : "";
   try {
     if (mode == "run" && argc > 4) {

@@ -222,8 +222,8 @@ constexpr Pattern PATTERNS[] = {
 
     // The outside world: Knobs::world.
     {"sockets", in_coroutine, 7, "await {socket}.recv {size}"},
-    {"sockets", in_coroutine, 6, "await {socket}.sendall {bytes}"},
-    {"sockets", anywhere, 2, "{socket}.write_now {bytes}"},
+    {"sockets", in_coroutine, 6, "await {socket}.sendall {data}"},
+    {"sockets", anywhere, 2, "{socket}.write_now {data}"},
     {"sockets", anywhere, 2, "{socket}.read_now"},
     {"sockets", anywhere, 2, "{socket}.shut"},
     {"sockets", anywhere, 1, "{socket}.close"},
@@ -320,6 +320,26 @@ constexpr Pattern PATTERNS[] = {
     {"signals", anywhere, 5, "add_signal_handler {signal} {function}"},
     {"signals", anywhere, 2, "remove_signal_handler {signal}"},
     {"signals", anywhere, 6, "kill {signal}"},
+
+    {"pipes", in_coroutine, 5, "await read_pipe {reading} {in}"},
+    {"pipes", in_coroutine, 3, "await read_pipe {reading} {in} on {function}"},
+    {"pipes", in_coroutine, 5, "await write_pipe {writing} {out}"},
+    {"pipes", in_coroutine, 3, "await write_pipe {writing} {out} on {function}"},
+    {"pipes", anywhere, 6, "{writing}.write {data}"},
+    {"pipes", anywhere, 2, "{writing}.write_eof"},
+    {"pipes", anywhere, 2, "{writing}.close"},
+    {"pipes", anywhere, 2, "{writing}.abort"},
+    {"pipes", anywhere, 1, "{writing}.is_closing"},
+    {"pipes", anywhere, 1, "{writing}.get_write_buffer_size"},
+    {"pipes", anywhere, 1, "{writing}.set_write_buffer_limits {limit} {limit}"},
+    {"pipes", anywhere, 2, "{reading}.pause_reading"},
+    {"pipes", anywhere, 2, "{reading}.resume_reading"},
+    {"pipes", anywhere, 1, "{reading}.is_reading"},
+    {"pipes", anywhere, 2, "{reading}.close"},
+    {"pipes", anywhere, 4, "{out}.write_now {data}"},
+    {"pipes", anywhere, 4, "{in}.read_now"},
+    {"pipes", anywhere, 1, "{out}.close"},
+    {"pipes", anywhere, 1, "{in}.close"},
 };
 constexpr std::size_t COUNT = std::size(PATTERNS);
 constexpr std::string_view FIRST_OF_WORLD = "sockets";
@@ -365,7 +385,6 @@ constexpr std::array CAUGHT = {"CancelledError", "CancelledError", "Exception", 
 constexpr std::array WORDS = {"boom", "why", "x1"};
 constexpr std::array EVENTS = {"r", "w", "rw"};
 constexpr std::array DATA = {"ab", "ab", "x;y", "end;", "hello;", "*20", "*3000", "*70000"};
-constexpr std::array BYTES = {"ab", "x;y", "hello;", "*20"};  // never more than a socket takes
 constexpr std::array SIZES = {"1", "2", "5", "100", "70000"};
 constexpr std::array LIMITS = {"0", "0", "100", "5000", "100000"};
 constexpr std::array BURSTS = {"5", "12", "30", "5", "7", "150"};
@@ -407,8 +426,10 @@ class Generator {
     for (std::size_t i = 0; i < COUNT; ++i) {
       const std::string_view text = PATTERNS[i].text;
       // The frames that an exit left hold what ran last: upstream reports it late.
-      // Nor beside signals call_soon_threadsafe, whose byte in the self-pipe upstream's loop reads with theirs.
-      const bool excluded = (exits && text.starts_with("drop")) || (signals && text.starts_with("call_soon_thr")) ||
+      // Nor beside signals and exits call_soon_threadsafe, whose byte in the self-pipe upstream's loop reads with theirs, or
+      // reads again after an exit. NOTES [threadsafe-inbox]; golden.txt was made when it stood beside exits.
+      const bool pipe = signals || (exits && knobs_.world > 0);
+      const bool excluded = (exits && text.starts_with("drop")) || (pipe && text.starts_with("call_soon_thr")) ||
                             std::any_of(knobs_.without.begin(), knobs_.without.end(),
                                         [&](const std::string& part) { return text.find(part) != text.npos; });
       if (chosen.contains(PATTERNS[i].subject) && !excluded) candidates_.push_back(i);
@@ -441,13 +462,15 @@ class Generator {
     const char* waits;
     const char* wakes;
   };
+  static constexpr int SEMAPHORES_AND_QUEUES = 6;  // those that come first, where a wake-up is lost most easily
   static constexpr Race RACES[] = {
       {"r = Semaphore 0", "", "await r.acquire", "r.release"},
       {"r = BoundedSemaphore 1", "await r.acquire", "await r.acquire", "r.release"},
-      {"r = Lock", "await r.acquire", "await r.acquire", "r.release"},
       {"r = Queue 1", "", "await r.get", "r.put_nowait 7"},
       {"r = Queue 1", "r.put_nowait 1", "await r.put 2", "r.get_nowait"},
       {"r = LifoQueue 1", "", "await r.get", "r.put_nowait 7"},
+      {"r = PriorityQueue 1", "r.put_nowait 1", "await r.put 2", "r.get_nowait"},
+      {"r = Lock", "await r.acquire", "await r.acquire", "r.release"},
       {"r = Event", "", "await r.wait", "r.set"},
       {"r = Future", "", "await r", "r.set_result 1"},
       {"r = Barrier 2", "", "await r.wait", "w4 = Task waiter eager"},
@@ -455,7 +478,8 @@ class Generator {
 
   // Tasks wait for one thing. In one step of main it comes, and one of them is cancelled: nothing may be lost.
   void make_race() {
-    const Race& race = RACES[random_.below(static_cast<int>(std::size(RACES)))];
+    const int last = random_.chance(60) ? SEMAPHORES_AND_QUEUES : static_cast<int>(std::size(RACES));
+    const Race& race = RACES[random_.below(last)];
     const std::string waits = race.waits, wakes = race.wakes;
     firsts_ += std::string(race.made) + "\n";
     race_functions_ = "async waiter\n try\n  " + waits + "\n  log got\n finally\n  log out\n";
@@ -463,9 +487,11 @@ class Generator {
     if (*race.before) race_ += " " + std::string(race.before) + "\n";
     const int waiters = random_.between(2, 3);
     for (int i = 1; i <= waiters; ++i) race_ += " w" + std::to_string(i) + " = Task waiter\n";
-    for (int round = random_.between(1, 2); round > 0; --round) {
+    const int rounds = random_.between(1, 2);
+    for (int round_number = 1; round_number <= rounds; ++round_number) {
       race_ += " await sleep " + random_.one_of(std::array{"0", "0", "0.5", "1"}) + "\n";
-      const std::string cancel = " w" + std::to_string(random_.between(1, waiters)) + ".cancel\n";
+      const int whom = random_.chance(60) ? round_number : random_.between(1, waiters);  // mostly the one that is woken
+      const std::string cancel = " w" + std::to_string(whom) + ".cancel\n";
       race_ += random_.chance(70) ? " " + wakes + "\n" + cancel : cancel + " " + wakes + "\n";
       if (random_.chance(30)) race_ += " " + wakes + "\n";
     }
@@ -580,7 +606,6 @@ class Generator {
     if (what == "timeout") return "to" + std::to_string(random_.between(place.level, levels_));
     if (what == "group") return "tg" + std::to_string(random_.between(place.level, levels_));
     if (what == "data") return random_.one_of(DATA);
-    if (what == "bytes") return random_.one_of(BYTES);
     if (what == "size") return random_.one_of(SIZES);
     if (what == "limit") return random_.one_of(LIMITS);
     if (what == "separator") return random_.chance(80) ? ";" : "y";
@@ -589,6 +614,9 @@ class Generator {
     if (what == "channel") return end_of_pair('u', 'w');
     if (what == "plug") return end_of_pair('p', 'm');
     if (what == "end") return end_of_pair('d', 'n');
+    if (what == "in" || what == "out") return pipe_end(what == "in");
+    if (what == "reading") return "ri" + std::to_string(random_.between(1, 2));
+    if (what == "writing") return "wo" + std::to_string(random_.between(1, 2));
     if (what == "listener") return listener();
     if (what == "client") return "cl" + std::to_string(random_.between(1, 2));
     if (what == "transport") return "tr" + std::to_string(random_.between(1, 2));
@@ -643,6 +671,12 @@ class Generator {
     const std::string first = one + number, second = other + number;
     if (made_.insert(first).second) firsts_ += first + " = socketpair " + second + "\n";
     return random_.chance(50) ? first : second;
+  }
+
+  std::string pipe_end(bool in) {
+    const std::string number = std::to_string(random_.between(1, 2)), first = "in" + number, second = "out" + number;
+    if (made_.insert(first).second) firsts_ += first + " = pipe " + second + "\n";
+    return in ? first : second;
   }
 
   std::string listener() {

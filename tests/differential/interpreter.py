@@ -11,6 +11,7 @@ import contextvars
 import errno
 import gc
 import logging
+import os
 import select
 import selectors
 import sys
@@ -54,7 +55,7 @@ class Names(dict):
 # ---- The virtual clock.
 
 
-FIRST_VIRTUAL = 200  # from this number on descriptors exist only here
+VIRTUAL = range(200, 210)  # these descriptors exist only here; real ones are kept off these numbers
 
 
 class VirtualSelector:
@@ -79,7 +80,7 @@ class VirtualSelector:
     def register(self, fd, events, data=None):
         number = fd if isinstance(fd, int) else fd.fileno()
         key = self.registered[number] = selectors.SelectorKey(fd, number, events, data)
-        if number < FIRST_VIRTUAL:
+        if number not in VIRTUAL:
             if number not in self.real:
                 self.real.append(number)
             self.poll.register(number, (events & selectors.EVENT_READ and select.POLLIN) |
@@ -91,7 +92,7 @@ class VirtualSelector:
     def unregister(self, fd):
         number = fd if isinstance(fd, int) else fd.fileno()
         del self.registered[number]
-        if number < FIRST_VIRTUAL:
+        if number not in VIRTUAL:
             self.poll.unregister(number)
 
     def poll_real_descriptors(self):
@@ -1005,6 +1006,8 @@ def main():
     warnings.simplefilter("ignore")
     logging.disable()
     sys.unraisablehook = lambda unraisable: None
+    for number in VIRTUAL:
+        os.dup2(sys.stdin.fileno(), number)
     gc.disable()
     gc.collect()
     gc.freeze()

@@ -10,8 +10,8 @@ namespace {
 using Kind = Op::Kind;
 
 const std::set<std::string> BLOCKS = {"timeout", "timeout_at", "group", "with"};
-const std::set<std::string> AWAITED = {"sleep", "wait_for", "wait", "as_completed", "attach",
-                                       "open",  "serve",    "dial", "datagram"};
+const std::set<std::string> AWAITED = {"sleep", "wait_for", "wait",     "as_completed", "attach",    "open",
+                                       "serve", "dial",     "datagram", "read_pipe",    "write_pipe"};
 
 Words split(const std::string& text) {
   std::istringstream stream(text);

@@ -23,15 +23,16 @@ struct Stuck {
   const char* why;
 };
 
-/// From this number on descriptors exist only here.
-inline constexpr int FIRST_VIRTUAL = 200;
+/// Descriptors with these numbers exist only here. A process that also has real ones keeps them off these numbers.
+inline constexpr int FIRST_VIRTUAL = 200, LAST_VIRTUAL = 209;
+inline bool is_virtual(int fd) { return fd >= FIRST_VIRTUAL && fd <= LAST_VIRTUAL; }
 
 /// select() moves the clock on by its timeout, unless a real descriptor is ready now. Descriptors that exist only here
 /// are ready when the program says.
 class VirtualSelector : public selectors::BaseSelector {
  public:
   selectors::SelectorKey register_(int fd, unsigned events, void* data) override {
-    if (fd < FIRST_VIRTUAL && std::find(real_.begin(), real_.end(), fd) == real_.end()) real_.push_back(fd);
+    if (!is_virtual(fd) && std::find(real_.begin(), real_.end(), fd) == real_.end()) real_.push_back(fd);
     return BaseSelector::register_(fd, events, data);
   }
   std::span<const selectors::SelectorEvent> select(std::optional<double> timeout) override {

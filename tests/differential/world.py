@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import errno
+import fcntl
 import os
 import signal
 import socket
@@ -22,7 +23,68 @@ def writelines(self, list_of_data):
 
 asyncio.selector_events._SelectorSocketTransport.writelines = writelines
 
+# close() forgets the writer, also where it waits until the buffer is sent: what is written then is a TypeError.
+_close = asyncio.selector_events._SelectorSocketTransport.close
+
+
+def close(self):
+    _close(self)
+    self._write_ready = self._write_sendmsg
+
+
+asyncio.selector_events._SelectorSocketTransport.close = close
+
+# Where close() waited until the buffer was sent, 3.13.0 does not count the connection as lost: what connection_lost() writes waits
+# for a socket that is closed at once, and write() and abort() are an AttributeError afterwards.
+_call_connection_lost = asyncio.selector_events._SelectorTransport._call_connection_lost
+
+
+def call_connection_lost(self, error):
+    self._conn_lost = self._conn_lost or 1
+    _call_connection_lost(self, error)
+
+
+asyncio.selector_events._SelectorTransport._call_connection_lost = call_connection_lost
+
+# A connection that was accepted when its server had been closed is closed by upstream's collector: when is nobody's to say.
+_attach = asyncio.base_events.Server._attach
+
+
+def attach(self, transport):
+    if self._sockets is None:
+        transport._sock.close()
+    _attach(self, transport)
+
+
+asyncio.base_events.Server._attach = attach
+
+# The reader of a sock_accept() that has been cancelled in this iteration accepts a connection for nobody, and then raises
+# InvalidStateError: alone among the sock_ methods it does not ask whether its future is done.
+_sock_accept = asyncio.selector_events.BaseSelectorEventLoop._sock_accept
+
+
+def sock_accept(self, future, sock):
+    if not future.done():
+        _sock_accept(self, future, sock)
+
+
+asyncio.selector_events.BaseSelectorEventLoop._sock_accept = sock_accept
+
+# A pipe's protocol is resumed when the buffer is empty; ours when it is below its mark, as of a socket: NOTES [pipe-transport].
+_write_ready = asyncio.unix_events._UnixWritePipeTransport._write_ready
+
+
+def write_ready(self):
+    before = len(self._buffer)
+    _write_ready(self)
+    if 0 < len(self._buffer) < before:
+        self._maybe_resume_protocol()
+
+
+asyncio.unix_events._UnixWritePipeTransport._write_ready = write_ready
+
 SEND_BUFFER = 4608  # bytes: the smallest that Linux gives, so that a long write is a partial one
+PIPE_SIZE = 4096  # bytes: the smallest of a pipe
 ERRNO_OF = {ConnectionResetError: errno.ECONNRESET, ConnectionAbortedError: errno.ECONNABORTED, BrokenPipeError: errno.EPIPE,
             ProcessLookupError: errno.ESRCH}
 
@@ -40,6 +102,27 @@ class Socket:
         """A transport has it from now on."""
         sock, self.sock = self.sock, None
         return sock
+
+
+class PipeEnd:
+    """What a Socket holds that is an end of a pipe."""
+
+    def __init__(self, fd, mode):
+        os.set_blocking(fd, False)
+        self.file = os.fdopen(fd, mode, buffering=0)
+        self.fileno = self.file.fileno
+        self.close = self.file.close
+
+    def recv(self, size):
+        return os.read(self.fileno(), size)
+
+    def send(self, data):
+        return os.write(self.fileno(), data)
+
+
+class Pipe(Socket):
+    def __init__(self, fd, mode):
+        self.sock = PipeEnd(fd, mode)
 
 
 class Wire:
@@ -93,6 +176,8 @@ class World:
         for each in self.objects:
             if isinstance(each, Socket) and each.sock:
                 each.sock.close()
+            if isinstance(each, Wire) and getattr(each.transport, "_pipe", None):
+                each.transport._pipe.close()
         for transport in list(loop._transports.values()):
             if transport._sock:
                 transport._sock.close()
@@ -129,6 +214,12 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
             raise Unbound  # closed, or a transport has it
         return value
 
+    def find_pipe(p, name):
+        value = find_socket(p, name)
+        if not isinstance(value, Pipe):
+            raise Unbound
+        return value
+
     async def unless_busy(found, flag, wait):
         """What wait() gives; a second task that waits would take the place of the first."""
         if getattr(found, flag):
@@ -161,6 +252,13 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
         a, b = socket.socketpair()
         name_it(p, name, Socket(a))
         name_it(p, other, Socket(b))
+
+    @sync("=pipe")
+    def make_pipe(p, act, name, other):
+        read, write = os.pipe()
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        name_it(p, name, Pipe(read, "rb"))
+        name_it(p, other, Pipe(write, "wb"))
 
     @sync("=listener")
     def make_listener(p, act, name):
@@ -277,6 +375,20 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
         name_it(p, name, Wire(transport))
         return "ok"
 
+    async def attach_pipe(p, connect, name, end, words):
+        pipe = find_pipe(p, end).take()
+        transport, _ = await connect(lambda: TellingProtocol(p, name, words), pipe.file)
+        name_it(p, name, Wire(transport))
+        return "ok"
+
+    @waits("read_pipe")
+    async def read_pipe(p, act, name, end, *words):
+        return await attach_pipe(p, p.loop.connect_read_pipe, name, end, words)
+
+    @waits("write_pipe")
+    async def write_pipe(p, act, name, end, *words):
+        return await attach_pipe(p, p.loop.connect_write_pipe, name, end, words)
+
     @waits("datagram")
     async def datagram(p, act, name, *words):
         transport, _ = await p.loop.create_datagram_endpoint(lambda: TellingDatagramProtocol(p, name, words),
@@ -341,8 +453,17 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
 
     for plain in "write_eof can_write_eof pause_reading resume_reading is_reading get_write_buffer_size".split():
         SYNC["." + plain] = lambda p, act, name, plain=plain: show(getattr(transport(p, name), plain)())
-    for plain in "abort is_closing".split():
-        SYNC["." + plain] = lambda p, act, name, plain=plain: show(getattr(base_transport(p, name), plain)())
+    @sync(".is_closing")
+    def is_closing(p, act, name):
+        return show(base_transport(p, name).is_closing())
+
+    @sync(".abort")
+    def abort(p, act, name):
+        found = base_transport(p, name)
+        pipe = isinstance(found, asyncio.unix_events._UnixWritePipeTransport)
+        if pipe and found.is_closing() and not found.get_write_buffer_size():
+            return "closing"  # upstream tells the protocol twice that the connection is lost
+        return show(found.abort())
 
     # Streams and servers.
 
