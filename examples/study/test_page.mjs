@@ -225,7 +225,7 @@ async function checkLinks(browser) {
         return [study.at, ['upstream', 'callers'].map((id) => document.getElementById(id).textContent).join(' '), document.getElementById('stack').textContent];
       }, number);
       check(`${name}#${number}`, at, number - 1);
-      const asAwait = { sleep0: 'sleep(0)', 'AbstractEventLoop::wait_until_ready': 'a descriptor to be ready', 'StreamReaderState::wait_for_data': 'data of its stream' }[func] ?? `${func.replaceAll('::', '.')}()`;
+      const asAwait = { sleep0: 'sleep(0)', attempt_when_ready: 'a descriptor to be ready', 'StreamReaderState::wait_for_data': 'data of its stream' }[func] ?? `${func.replaceAll('::', '.')}()`;
       check(`${name}#${number} says ${func}`, told.includes(func) || awaits.includes(asAwait), true);
     }
     await page.close();

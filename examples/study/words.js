@@ -19,7 +19,7 @@ const LIBRARY_NAMES = [
 ];
 const LIBRARY_CALLBACKS = [
   [/sleep_until_timer|asyncio::_set_result_unless_cancelled/, 'timer of sleep()'], [/Selector\w*Transport/, 'a transport'], [/ServerState|EventLoop::_accept/, 'a server'],
-  [/SockWaiter|EventLoop::_sock_/, 'a waiting sock_ method'], [/_run_until_complete_cb/, 'stop() of run_until_complete()'],
+  [/SockCallback|EventLoop::_sock_/, 'a waiting sock_ method'], [/_run_until_complete_cb/, 'stop() of run_until_complete()'],
 ];
 
 function seconds(value) {
