@@ -122,6 +122,24 @@ TEST_CASE("A protocol that pauses reading in connection_made gets no data until 
   });
 }
 
+TEST_CASE("What connection_made sets in its context the reader does not see, as on CPython", "[transports]") {
+  NetLoop loop(EVERY_SELECTOR);
+  loop.run([&]() -> Coroutine<> {
+    auto pair = tcp_pair();
+    send_all(pair.second, "early");
+    asyncio::ContextVar<int> variable("variable", 1);
+    int seen = 0;
+    const auto protocol = std::make_shared<Scripted>();
+    protocol->on_made = [&](Scripted&) { variable.set(2); };
+    protocol->on_data = [&](Scripted&) { seen = variable.get(); };
+    auto c = co_await connected<Scripted>(loop, protocol, std::move(pair));
+    co_await until([&] { return protocol->data == "early"; });
+    CHECK(seen == 1);
+    c.transport->close();
+    co_await until([&] { return protocol->lost == 1; });
+  });
+}
+
 TEST_CASE("resume_reading does not make a transport read that is closing", "[transports]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {

@@ -65,9 +65,10 @@ SelectorTransport::~SelectorTransport() {
 }
 
 void SelectorTransport::start() {
-  loop_->call_soon([self = shared_from_this()] {
+  loop_->call_soon([self = shared_from_this(), context = copy_context()]() mutable {  // not connection_made's
     const std::exception_ptr failed = raised_by([&] { self->call_connection_made(); });
-    if (self->starts_reading()) self->call_protocol("Fatal error: cannot read", true, [&] { self->add_reader(); });
+    const auto read = [&] { context.run([&] { self->add_reader(); }); };
+    if (self->starts_reading()) self->call_protocol("Fatal error: cannot read", true, read);
     if (holds<std::bad_alloc>(failed)) self->force_close(failed);  // nobody would serve it
     if (failed) std::rethrow_exception(failed);
   });
@@ -257,10 +258,9 @@ void SelectorSocketTransport::read_ready_on_eof() {
   eof_received_ = true;
   const bool called = call_protocol("Fatal error: protocol.eof_received() call failed.", true,
                                     [&] { keep_open = static_cast<Protocol&>(*protocol_).eof_received(); });
-  if (!called) return;
-  if (keep_open) {
+  if (called && keep_open) {
     remove_reader();  // the protocol may still write
-  } else {
+  } else if (called) {
     close();
   }
 }
