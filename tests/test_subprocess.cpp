@@ -785,3 +785,25 @@ TEST_CASE("children in a loop of a thread are served, too", "[subprocess][test_s
   std::thread([&] { output = run_io([] { return output_of("cat", "from a thread"); }); }).join();
   CHECK(output.first == "from a thread");
 }
+
+TEST_CASE("a pipe that the loop cannot watch is an error of create_subprocess_exec, and the child is gone",
+          "[subprocess]") {
+  struct Refusing : selectors::DefaultSelector {
+    selectors::SelectorKey register_(int fd, unsigned events, void* data) override {
+      if (++registered == refused) throw std::system_error(ENOMEM, std::system_category(), "register");
+      return selectors::DefaultSelector::register_(fd, events, data);
+    }
+    int registered = 0, refused = 0;
+  };
+  for (const int pipe : {1, 2, 3}) {
+    const LeavesNothing checked;
+    auto owned = std::make_unique<Refusing>();
+    Refusing& selector = *owned;
+    asyncio::EventLoop loop(std::move(owned));
+    selector.refused = selector.registered + 1 + pipe;  // the child itself is watched first
+    CHECK(thrown([&] {
+            return loop.run_until_complete(
+                create_subprocess_exec(CAT, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE}));
+          }).find("Cannot allocate memory") != std::string::npos);
+  }
+}

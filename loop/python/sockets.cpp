@@ -57,12 +57,10 @@ SocketAddress SocketAddress::unix_path(const std::string& path) {
 }
 
 std::string SocketAddress::host() const {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (family() == AF_INET)
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in&>(storage_).sin_addr, text, sizeof text);
-  if (family() == AF_INET6) {
-    ::inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6&>(storage_).sin6_addr, text, sizeof text);
-  }
+  char text[INET6_ADDRSTRLEN] = "";  // stays empty for other families
+  const void* v4 = &reinterpret_cast<const sockaddr_in&>(storage_).sin_addr;
+  const void* v6 = &reinterpret_cast<const sockaddr_in6&>(storage_).sin6_addr;
+  ::inet_ntop(family(), family() == AF_INET ? v4 : v6, text, sizeof text);
   return text;
 }
 

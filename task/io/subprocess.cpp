@@ -179,6 +179,7 @@ void ProcessState::process_exited(int status) {
 }
 
 void ProcessState::pipe_connected(const Future<void>& closed) {
+  if (closed.done()) closed.result();  // raises what kept the loop from watching the pipe
   closed.add_done_callback([self = shared_from_this()](const Future<void>& done) {
     if (!done.cancelled()) static_cast<void>(done.exception());
     self->try_finish();

@@ -13,16 +13,17 @@ void TaskGroup::check_open() const {
 }
 
 void TaskGroup::add(const AnyTask& task) {
-  const std::size_t number = ++last_number_;
-  const auto done = [this, number, task](const AnyFuture&) {
+  const auto done = [this, number = ++last_number_, task](const AnyFuture&) {
     tasks_.erase(number);
     on_task_done(task);
   };
   if (task.done()) return on_task_done(task);
   try {
-    tasks_.emplace(number, Member{task, {}}).first->second.callback = task.add_done_callback(done, parent_task_);
+    // Listed first, because the callback refers to this group, which removes it from those that are listed.
+    Member& member = tasks_.emplace(last_number_, Member{task, {}}).first->second;
+    member.callback = task.add_done_callback(done, parent_task_);
   } catch (...) {
-    tasks_.erase(number);
+    tasks_.erase(last_number_);
     unlisted_ = task;
     task.cancel();
     abort();
