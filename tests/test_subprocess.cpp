@@ -801,7 +801,7 @@ TEST_CASE("a pipe that the loop cannot watch is an error of create_subprocess_ex
     Refusing& selector = *owned;
     asyncio::EventLoop loop(std::move(owned));
     selector.refused = selector.registered + 1 + pipe;  // the child itself is watched first
-    CHECK(thrown([&] {
+    CHECK(test::thrown([&] {
             return loop.run_until_complete(
                 create_subprocess_exec(CAT, {.stdin_ = PIPE, .stdout_ = PIPE, .stderr_ = PIPE}));
           }).find("Cannot allocate memory") != std::string::npos);
