@@ -413,6 +413,45 @@ TEST_CASE("set_default_executor says where calls run", "[threads][test_base_even
   CHECK(submitted == 2);
 }
 
+TEST_CASE("a call that its executor refuses leaves nothing behind, also while the loop is open", "[threads]") {
+  const int alive = Instance::alive();
+  EventLoop loop;
+  ThreadPoolExecutor pool(1);
+  pool.shutdown();
+  CHECK(thrown([&] { return loop.run_in_executor(&pool, [instance = Instance()] { return 1; }); }) ==
+        "std::runtime_error: cannot schedule new futures after shutdown");
+  test::run_once(loop, 3);
+  CHECK(Instance::alive() == alive);
+}
+
+TEST_CASE("what came of a call whose future was cancelled is destroyed in the loop's thread", "[threads]") {
+  struct ByHand : asyncio::Executor {
+    void submit(std::shared_ptr<asyncio::WorkItem> submitted) override { item = std::move(submitted); }
+    void shutdown(bool) override {}
+    std::shared_ptr<asyncio::WorkItem> item;
+  };
+  struct Noting {
+    explicit Noting(std::thread::id* where) : destroyed_in(where) {}
+    Noting(Noting&& other) noexcept : destroyed_in(std::exchange(other.destroyed_in, nullptr)) {}
+    ~Noting() {
+      if (destroyed_in) *destroyed_in = std::this_thread::get_id();
+    }
+    std::thread::id* destroyed_in;
+  };
+  std::thread::id destroyed_in;
+  EventLoop loop;
+  ByHand executor;
+  const auto future = loop.run_in_executor(&executor, [&] { return Noting(&destroyed_in); });
+  std::thread([&] {
+    executor.item->run();
+    executor.item->finish();
+  }).join();
+  future.cancel();
+  test::run_once(loop, 3);
+  std::thread([&] { executor.item.reset(); }).join();  // the thread that ran the call has the last reference
+  CHECK(destroyed_in == std::this_thread::get_id());
+}
+
 TEST_CASE("one executor may serve several loops in several threads", "[threads][test_events.test_run_in_executor]") {
   ThreadPoolExecutor shared(2);
   std::atomic<int> sum = 0;
