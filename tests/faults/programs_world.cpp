@@ -241,6 +241,9 @@ struct Datagrams : DatagramProtocol {
   void error_received(std::exception_ptr error) override {
     if (!received.done()) received.set_exception(error);
   }
+  void connection_lost(std::exception_ptr error) override {
+    if (error) error_received(error);
+  }
   const Future<std::string> received;
 };
 
