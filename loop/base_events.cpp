@@ -125,7 +125,6 @@ void EventLoop::grow_ready(std::size_t n) {
 
 void EventLoop::tell_scheduled(const Ref<HandleState>& handle) {
   observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
-  make_room(1);  // the observer may have scheduled something in the place of the handle
 }
 
 TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {

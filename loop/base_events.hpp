@@ -318,8 +318,9 @@ class EventLoop : public AbstractEventLoop {
   // Queues a handle for which make_room() has already reserved a place.
   void wake(Ref<HandleState> handle) noexcept {
     take_from_inbox();
-    if (observer_) tell_scheduled(handle);
-    ready_.append(std::move(handle));
+    HandleState* const queued = handle.get();
+    ready_.append(std::move(handle));  // before the observer hears of it, because it may schedule something, too
+    if (observer_) tell_scheduled(Ref<HandleState>(queued));
   }
   // Reserves places in the queue for n more handles and for every pending handle, because waking one must not fail when
   // memory is exhausted.

@@ -262,7 +262,11 @@ void run_with_threads() {
         co_await sleep(0);
         co_return 41;
       };
-      return run_coroutine_threadsafe(add(), loop).get() + 1;
+      const auto submit = [&] {
+        const Pause pause;  // the standard library ends the program if there is no memory to break a promise
+        return run_coroutine_threadsafe(add(), loop);
+      };
+      return submit().get() + 1;
     };
     co_return co_await to_thread(from_thread);
   };

@@ -235,8 +235,11 @@ WRAP(SENDTO, ssize_t, sendto, (int fd, const void* data, size_t size, int flags,
 WRAP(SENDFILE, ssize_t, sendfile, (int to, int from, off_t* offset, size_t size), (to, from, offset, size))
 WRAP(FSTAT, int, fstat, (int fd, struct stat* status), (fd, status))
 WRAP(UNLINK, int, unlink, (const char* path), (path))
-WRAP(SIGACTION, int, sigaction, (int signum, const struct sigaction* action, struct sigaction* old),
-     (signum, action, old))
+// To ask what the action is cannot fail.
+extern "C" int __real_sigaction(int signum, const struct sigaction* action, struct sigaction* old);
+extern "C" int __wrap_sigaction(int signum, const struct sigaction* action, struct sigaction* old) {
+  return action && fails(SIGACTION) ? fail_with_errno() : __real_sigaction(signum, action, old);
+}
 WRAP(FORK, int, fork, (), ())
 
 WRAP_RETURNING_ERROR(SPAWN, posix_spawnp,
