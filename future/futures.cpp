@@ -58,8 +58,7 @@ void FutureState::schedule_callbacks() {
   if (callbacks_.empty()) return;
   EventLoop& loop = get_loop();
   loop.check_usable();
-  const AnyFuture self(this);
-  while (!callbacks_.empty()) {
+  for (const AnyFuture self(this); !callbacks_.empty();) {
     Ref<PendingHandle> callback = callbacks_.popleft();
     callback->future_done(self);
     loop.wake(std::move(callback));

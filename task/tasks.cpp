@@ -81,8 +81,11 @@ void TaskState::check_settable(const char* method) const {
 }
 
 // Called by the loop: the next step, after a future is done or after a bare yield.
+void TaskState::callback() { wakeup(fut_waiter_.state()); }
+
+// After a bare yield, and before the first step, no future was awaited: null.
 // asyncio: tasks.Task.__wakeup
-void TaskState::callback() { step(fut_waiter_ ? fut_waiter_.state()->outcome() : nullptr); }
+inline void TaskState::wakeup(FutureState* future) { step(future ? future->outcome() : nullptr); }
 
 // asyncio: tasks.Task.__step
 [[gnu::always_inline]] inline void TaskState::step(std::exception_ptr exception) {

@@ -69,6 +69,7 @@ class TaskState : public FutureState, public PendingHandle {
   TaskState* last_waiting_task();
   std::string details() const override;
   void callback() override;
+  void wakeup(FutureState* future);
   void step(std::exception_ptr exception);
   void step_as_current_task(const std::exception_ptr& exception);
   void step_run_and_handle_result(const std::exception_ptr& exception);

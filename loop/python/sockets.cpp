@@ -26,8 +26,7 @@ struct ResolverCategory : std::error_category {
 
 SocketAddress::SocketAddress(const std::string& host, int port) {
   if (port < 0 || port > 65535) throw ValueError("port " + std::to_string(port) + " is not in 0-65535");
-  sockaddr_in v4{
-      .sin_family = AF_INET, .sin_port = htons(static_cast<std::uint16_t>(port)), .sin_addr = {}, .sin_zero = {}};
+  sockaddr_in v4{AF_INET, htons(static_cast<std::uint16_t>(port)), {}, {}};
   sockaddr_in6 v6{};
   v6.sin6_family = AF_INET6;
   v6.sin6_port = v4.sin_port;
