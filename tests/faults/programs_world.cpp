@@ -229,6 +229,7 @@ void server_that_is_cancelled() {
     co_await sleep(0);
     serving.cancel();
     co_await wait(std::vector(1, serving));
+    if (!serving.cancelled()) serving.result();
     expect(!server.is_serving(), "it still serves");
   });
 }
