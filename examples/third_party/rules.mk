@@ -31,7 +31,7 @@ third-party-deps:  ## installs from apt what the programs of examples/third_part
 # pkg-config is asked only when it matters.
 ifneq ($(filter third-party,$(MAKECMDGOALS)),)
 has_packages = $(if $(needs_$(1)),$(shell pkg-config --exists $(needs_$(1)) 2>/dev/null && echo yes),yes)
-has_header   = $(if $(header_of_$(1)),$(shell echo '\#include <$(header_of_$(1))>' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes),yes)
+has_header   = $(if $(header_of_$(1)),$(shell printf '\043include <$(header_of_$(1))>\n' | $(CXX) -E -x c++ - >/dev/null 2>&1 && echo yes),yes)
 third_party_built   := $(foreach name,$(PROGRAMS),$(if $(and $(call has_packages,$(name)),$(call has_header,$(name))),$(name)))
 third_party_skipped := $(foreach name,$(filter-out $(third_party_built),$(PROGRAMS)),$(name):$(subst $(empty) $(empty),+,$(strip $(needs_$(name)) $(header_of_$(name)))))
 endif

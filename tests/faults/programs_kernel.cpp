@@ -94,7 +94,9 @@ void calls_from_threads() {
         loop.call_soon_threadsafe([called] { called.set_result(7); });
       } catch (...) {
         const Pause pause;
-        loop.call_soon_threadsafe([called] { called.set_exception(RuntimeError("the thread had no memory")); });
+        raised_by([&] {  // a RuntimeError if the loop is closed by now
+          loop.call_soon_threadsafe([called] { called.set_exception(RuntimeError("the thread had no memory")); });
+        });
       }
     });
     const Finally joined([&] { other.join(); });
