@@ -23,6 +23,7 @@ inline void expect(bool condition, const char* what) {
 struct Program {
   const char* name;
   void (*run)();
+  bool promises = false;  // it has a std::promise, which ends the program if it is broken when there is no memory
 };
 const std::vector<Program>& programs();
 

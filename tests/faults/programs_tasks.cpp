@@ -311,7 +311,7 @@ std::vector<Program> programs_of_tasks() {
       {"events, conditions, barriers", events_conditions_barriers},
       {"queues", queues},
       {"threads", threads},
-      {"run() with threads", run_with_threads},
+      {"run() with threads", run_with_threads, true},
       {"processes", processes},
       {"getaddrinfo", names_that_are_looked_up},
   };
