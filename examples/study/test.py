@@ -166,7 +166,7 @@ def check_perfetto(name: str, record: dict) -> None:
 def check_links(out: str, addresses: dict) -> None:
     """What side_by_side.py links to: is the function there? By the recording as the program wrote it, and in the browser by test_page.mjs."""
     links = runs.first_events(pathlib.Path(out))
-    check("links: there are many", len(links) > 60, True)
+    check("links: there are many", len(links) > 20, True)  # over 60 where the library is built with -g
     for function, (page, number) in links.items():
         name = page.removesuffix(".html")
         with open(os.path.join(out, f"{name}.json"), encoding="utf-8") as file:
