@@ -123,14 +123,14 @@ void EventLoop::grow_ready(std::size_t n) {
   ready_.reserve(needed + needed / 2);
 }
 
-void EventLoop::tell_scheduled(const Ref<HandleState>& handle) {
-  observer_->handle_scheduled(Handle(handle), Handle(Ref<HandleState>(running_)));
+void EventLoop::tell_scheduled(HandleState* handle) {
+  observer_->handle_scheduled(Handle(Ref<HandleState>(handle)), Handle(Ref<HandleState>(running_)));
 }
 
 TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {
   check_usable();
   if (std::isnan(timer->when())) throw ValueError("Invalid delay: NaN (not a number)");
-  if (observer_) tell_scheduled(timer);
+  if (observer_) tell_scheduled(timer.get());
   heappush(scheduled_, {timer->when(), timer});
   timer->scheduled_ = true;
   return TimerHandle(std::move(timer));

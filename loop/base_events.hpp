@@ -320,7 +320,7 @@ class EventLoop : public AbstractEventLoop {
     take_from_inbox();
     HandleState* const queued = handle.get();
     ready_.append(std::move(handle));  // before the observer hears of it, because it may schedule something, too
-    if (observer_) tell_scheduled(Ref<HandleState>(queued));
+    if (observer_) tell_scheduled(queued);
   }
   // Reserves places in the queue for n more handles and for every pending handle, because waking one must not fail when
   // memory is exhausted.
@@ -328,7 +328,7 @@ class EventLoop : public AbstractEventLoop {
     if (ready_.size() + listed_ + n > ready_.capacity()) grow_ready(n);
   }
   void grow_ready(std::size_t n);
-  void tell_scheduled(const Ref<HandleState>& handle);
+  void tell_scheduled(HandleState* handle);
   void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {
     make_room(1);
     ++listed_;
