@@ -123,14 +123,16 @@ void EventLoop::grow_ready(std::size_t n) {
   ready_.reserve(needed + needed / 2);
 }
 
-void EventLoop::tell_scheduled(HandleState* handle) {
-  observer_->handle_scheduled(Handle(Ref<HandleState>(handle)), Handle(Ref<HandleState>(running_)));
+// The observer may schedule something in the place of the handle. Without memory for another one it is not told.
+void EventLoop::tell_scheduled(const Ref<HandleState>& handle) {
+  if (!raised_by([this] { make_room(2); })) observer_->handle_scheduled(Handle(handle), Handle(Ref(running_)));
+  make_room(1);
 }
 
 TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {
   check_usable();
   if (std::isnan(timer->when())) throw ValueError("Invalid delay: NaN (not a number)");
-  if (observer_) tell_scheduled(timer.get());
+  if (observer_) tell_scheduled(timer);
   heappush(scheduled_, {timer->when(), timer});
   timer->scheduled_ = true;
   return TimerHandle(std::move(timer));

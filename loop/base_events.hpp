@@ -318,9 +318,8 @@ class EventLoop : public AbstractEventLoop {
   // Queues a handle for which make_room() has already reserved a place.
   void wake(Ref<HandleState> handle) noexcept {
     take_from_inbox();
-    HandleState* const queued = handle.get();
-    ready_.append(std::move(handle));  // before the observer hears of it, because it may schedule something, too
-    if (observer_) tell_scheduled(queued);
+    if (observer_) tell_scheduled(handle);
+    ready_.append(std::move(handle));
   }
   // Reserves places in the queue for n more handles and for every pending handle, because waking one must not fail when
   // memory is exhausted.
@@ -328,7 +327,7 @@ class EventLoop : public AbstractEventLoop {
     if (ready_.size() + listed_ + n > ready_.capacity()) grow_ready(n);
   }
   void grow_ready(std::size_t n);
-  void tell_scheduled(HandleState* handle);
+  void tell_scheduled(const Ref<HandleState>& handle);
   void add_pending(LinkedList<PendingHandle>& list, PendingHandle& handle) {
     make_room(1);
     ++listed_;

@@ -341,24 +341,6 @@ TEST_CASE("what an instrument schedules is not told, and runs", "[instruments]")
   CHECK(watching.ran == 1);
 }
 
-TEST_CASE("what an instrument schedules runs after the callback that it was told of", "[instruments]") {
-  TestLoop loop;
-  Log log;
-  struct Schedules : asyncio::Instrument {
-    Schedules(TestLoop& watched, Log& lines) : loop(watched), log(lines) {}
-    void handle_scheduled(const Handle&, const Handle&) override {
-      loop.call_soon([this] { log.push_back("the instrument's"); });
-    }
-    TestLoop& loop;
-    Log& log;
-  };
-  Schedules watching(loop, log);
-  loop.add_instrument(watching);
-  loop.call_soon([&] { log.push_back("the program's"); });
-  run_once(loop);
-  CHECK(log == Log{"the program's", "the instrument's"});
-}
-
 TEST_CASE("an instrument added twice is told once", "[instruments]") {
   TestLoop loop;
   Callbacks watching;
