@@ -47,7 +47,8 @@ def function_name(name: str) -> str:
     return name[start:].rstrip(":")
 
 
-def is_python(record: dict) -> bool:
+def has_lines(record: dict) -> bool:
+    """Whether its places are lines already, and not addresses: of a Python program, and of one of the little language."""
     return "binary" not in record
 
 
@@ -107,17 +108,17 @@ def shorten_paths(record: dict, source: str | None) -> dict[str, str]:
     files = {}
 
     def shortened(path: str) -> str:
-        if is_python(record) and path and not os.path.isabs(path):
+        if has_lines(record) and path and not os.path.isabs(path):
             return path
         name = short(path) if path else ""
-        if is_python(record) and os.sep not in name and path.startswith(home):
+        if has_lines(record) and os.sep not in name and path.startswith(home):
             name = os.path.relpath(path, home)
         files[path] = name
         return name
 
     for task in record["tasks"]:
         task[2] = shortened(task[2])
-    for frame in [frame for stack in record["stacks"] + (record["places"] if is_python(record) else []) for frame in stack]:
+    for frame in [frame for stack in record["stacks"] + (record["places"] if has_lines(record) else []) for frame in stack]:
         frame[1] = shortened(frame[1])
     return files
 
@@ -142,7 +143,7 @@ def notes() -> dict[str, list[str]]:
 def complete(record: dict, source: str | None) -> dict:
     """The recording with all that the page shows. Paths of this machine are taken out."""
     record["notes"] = notes()
-    if "binary" in record:  # of another program they are lines already
+    if not has_lines(record):
         stacks = resolved(record)
         record["places"], record["calls"] = places(stacks), calls(stacks, record["notes"])
     files = {path: name for path, name in shorten_paths(record, source).items() if os.path.exists(path)}
