@@ -91,7 +91,8 @@ std::ptrdiff_t open_fds();
 /// Has this process a child, running or dead?
 bool has_children();
 
-/// How many threads this process has.
+/// How many threads this process has, without those that end just now: the kernel lists a thread still when its join
+/// has returned.
 std::ptrdiff_t thread_count();
 
 /// Bytes of memory in use now, and at most so far.

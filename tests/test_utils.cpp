@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <random>
 
 #include "tests/net.hpp"
@@ -114,7 +115,18 @@ bool has_children() {
   return ::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-std::ptrdiff_t thread_count() { return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {}); }
+std::ptrdiff_t thread_count() {
+  constexpr unsigned PF_EXITING = 4;  // linux/sched.h
+  const auto runs = [](const std::filesystem::directory_entry& thread) {
+    std::ifstream stat(thread.path() / "stat");
+    stat.ignore(std::numeric_limits<std::streamsize>::max(), ')');  // the name, which may have spaces
+    std::string skipped;
+    for (int i = 0; i < 6; ++i) stat >> skipped;  // state, ppid, pgrp, session, tty, tpgid
+    unsigned flags = 0;
+    return (stat >> flags) && !(flags & PF_EXITING);
+  };
+  return std::count_if(std::filesystem::directory_iterator("/proc/self/task"), {}, runs);
+}
 
 std::size_t resident() {
   std::size_t pages = 0, used = 0;
