@@ -50,15 +50,12 @@ EventLoop& Runner::get_loop() {
 void Runner::lazy_init() {
   if (state_ == State::closed) throw RuntimeError("Runner is closed");
   if (state_ == State::initialized) return;
-  if (options_.loop_factory) {
-    loop_ = options_.loop_factory();
-  } else {
-    loop_ = new_event_loop();
-    set_event_loop(loop_.get());
-    set_event_loop_ = true;
-  }
+  loop_ = options_.loop_factory ? options_.loop_factory() : new_event_loop();
+  set_event_loop_ = !options_.loop_factory;
+  if (set_event_loop_) set_event_loop(loop_.get());
   if (!loop_) throw ValueError("the loop_factory returned no loop");
   if (options_.debug) loop_->set_debug(*options_.debug);
+  context_ = Context(copy_current_context());
   state_ = State::initialized;
 }
 
@@ -72,6 +69,7 @@ void Runner::run_task(const AnyTask& task) {
     const Finally restore([&] {
       if (handles_sigint) arrived = world->remove_interrupt_handler(handler);
       handler->cancel_callback();
+      context_ = Context(task.state()->context());
     });
     loop_->run_until_done(task, true);
   }

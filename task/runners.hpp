@@ -29,11 +29,11 @@ class Runner {
   /// Calls close() and ignores its exceptions.
   ~Runner();
 
-  /// Runs the coroutine to its end, then returns its result (moved out) or raises its exception. RuntimeError if a loop
-  /// runs in this thread or the runner is closed. asyncio: runners.Runner.run
+  /// Runs the coroutine to its end, then returns its result (moved out) or raises its exception. All that a runner runs
+  /// shares one context. RuntimeError if a loop runs in this thread or the runner is closed. asyncio: runners.Runner.run
   template <class T> T run(Coroutine<T> coroutine) {
     check_can_run("Runner.run()");
-    const Task<T> task = get_loop().create_task(std::move(coroutine));
+    const Task<T> task = get_loop().create_task(std::move(coroutine), {.context = &context_});
     run_task(task);
     return task.take_result();
   }
@@ -56,6 +56,7 @@ class Runner {
 
   RunnerOptions options_;
   std::unique_ptr<EventLoop> loop_;
+  Context context_{nullptr};  // of all that it runs; null until a variable is set
   State state_ = State::created;
   bool set_event_loop_ = false;
   int interrupt_count_ = 0;

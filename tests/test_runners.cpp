@@ -464,6 +464,36 @@ TEST_CASE("a runner takes a callable, and keeps what it captured", "[runners][te
   CHECK(runner.run(std::move(main)) == 5);
 }
 
+TEST_CASE("all that a runner runs shares one context, which the caller does not see",
+          "[runners][test_runners.test_run_keeps_context]") {
+  asyncio::ContextVar<int> variable("cvar", -1);
+  const auto exchange = [&](int value) -> Coroutine<int> {
+    const int old = variable.get();
+    co_await asyncio::sleep(0);
+    variable.set(value);
+    co_return old;
+  };
+  Runner runner;
+  CHECK(runner.run(exchange(1)) == -1);
+  CHECK(runner.run(exchange(2)) == 1);
+  CHECK(runner.run(exchange(3)) == 2);
+  CHECK(variable.get() == -1);
+}
+
+TEST_CASE("a runner's context is a copy of the one in which its loop was made",
+          "[runners][test_runners.test_run_keeps_context]") {
+  asyncio::ContextVar<int> variable("cvar");
+  const auto get = [&]() -> Coroutine<int> { co_return variable.get(); };
+  asyncio::Context().run([&] {
+    Runner runner;
+    variable.set(1);
+    runner.get_loop();
+    variable.set(2);
+    CHECK(runner.run(get()) == 1);
+    CHECK(variable.get() == 2);
+  });
+}
+
 TEST_CASE("close closes the runner's loop", "[runners][test_runners.test_explicit_close]") {
   Runner runner;
   const Future<void> future(runner.get_loop());

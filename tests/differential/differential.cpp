@@ -228,7 +228,7 @@ int print_traces(const std::vector<std::string>& programs, const std::string& py
 }
 
 Knobs knobs_of(int argc, char** argv, int from) {
-  Knobs knobs{.world = 40, .races = 20};
+  Knobs knobs{.world = 40, .races = 20, .runners = 10, .abandoned = 5};
   for (int i = from; i < argc; ++i) {
     const std::string argument = argv[i];
     const std::string name = argument.substr(0, argument.find('='));
@@ -249,6 +249,10 @@ Knobs knobs_of(int argc, char** argv, int from) {
       knobs.world = std::stoi(value);
     else if (name == "races")
       knobs.races = std::stoi(value);
+    else if (name == "runners")
+      knobs.runners = std::stoi(value);
+    else if (name == "abandoned")
+      knobs.abandoned = std::stoi(value);
     else
       throw std::runtime_error("there is no knob " + name);
   }
@@ -259,6 +263,7 @@ Knobs knobs_of(int argc, char** argv, int from) {
 
 int main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGINT, SIG_DFL);  // a shell ignores it for what it starts with &: a Runner would leave it so
   for (int fd = FIRST_VIRTUAL; fd <= LAST_VIRTUAL; ++fd) dup2(STDERR_FILENO, fd);
   const std::string mode = argc > 1 ? argv[1] : "";
   try {

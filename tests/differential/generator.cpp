@@ -14,8 +14,9 @@ enum Where {
   anywhere,
   in_coroutine,
   in_function,
-  around
-};  // first: makes what a name stands for, before all else
+  around,
+  last
+};  // first: makes what a name stands for, before all else; last: in the script, where main has its turn
 
 struct Pattern {
   const char* subject;
@@ -340,9 +341,14 @@ constexpr Pattern PATTERNS[] = {
     {"pipes", anywhere, 4, "{in}.read_now"},
     {"pipes", anywhere, 1, "{out}.close"},
     {"pipes", anywhere, 1, "{in}.close"},
+
+    {"interrupts", anywhere, 6, "interrupt {moment}"},
+    {"runners", last, 0, "Runner main()"},
+    {"runners", last, 0, "Runner main() {coroutine}()"},
+    {"abandoned", last, 0, "abandon"},
 };
 constexpr std::size_t COUNT = std::size(PATTERNS);
-constexpr std::string_view FIRST_OF_WORLD = "sockets";
+constexpr std::string_view FIRST_OF_WORLD = "sockets", FIRST_OF_ENDS = "interrupts";
 
 /// splitmix64: three lines, and the same numbers everywhere.
 class Random {
@@ -370,6 +376,7 @@ std::vector<std::string> subjects_of(bool world) {
   std::vector<std::string> subjects;
   bool outside = false;
   for (const Pattern& pattern : PATTERNS) {
+    if (pattern.subject == FIRST_OF_ENDS) break;
     outside |= pattern.subject == FIRST_OF_WORLD;
     if (outside == world && std::find(subjects.begin(), subjects.end(), pattern.subject) == subjects.end()) {
       subjects.emplace_back(pattern.subject);
@@ -383,6 +390,7 @@ constexpr std::array ERRORS = {"ValueError", "RuntimeError", "TimeoutError", "Ke
 constexpr std::array CAUGHT = {"CancelledError", "CancelledError", "Exception",    "BaseException",
                                "ValueError",     "TimeoutError",   "RuntimeError", "ExceptionGroup"};
 constexpr std::array WORDS = {"boom", "why", "x1"};
+constexpr std::array MOMENTS = {"0.07", "0.07", "0.38437", "0.8591", "1.36218"};  // none of them by delays from another
 constexpr std::array EVENTS = {"r", "w", "rw"};
 constexpr std::array DATA = {"ab", "ab", "x;y", "end;", "hello;", "*20", "*3000", "*70000"};
 constexpr std::array SIZES = {"1", "2", "5", "100", "70000"};
@@ -422,7 +430,9 @@ class Generator {
     for (int n = random_.between(1, knobs_.subjects); n > 0; --n) {
       chosen.insert(random_.one_of(world && random_.chance(40) ? outside : subjects));
     }
-    const bool exits = chosen.contains("exits"), signals = chosen.contains("signals");
+    runner_ = knobs_.runners > 0 && random_.chance(knobs_.runners);
+    if (runner_ && random_.chance(50)) chosen.insert("interrupts");
+    const bool exits = chosen.contains("exits"), signals = chosen.contains("signals") || chosen.contains("interrupts");
     for (std::size_t i = 0; i < COUNT; ++i) {
       const std::string_view text = PATTERNS[i].text;
       // The frames that an exit left hold what ran last: upstream reports it late.
@@ -518,8 +528,14 @@ class Generator {
 
   // Mostly nothing: then main is run.
   std::string script_end() {
-    if (!random_.chance(25)) return "";
     const Place script{0, functions_, 0};
+    if (runner_) {
+      const bool two = levels_ > 0 && random_.chance(30);
+      return line(script, find(two ? "Runner main() {coroutine}()" : "Runner main()"), 0);
+    }
+    if (knobs_.abandoned > 0 && random_.chance(knobs_.abandoned))
+      return "run main()\n" + line(script, find("abandon"), 0);
+    if (!random_.chance(25)) return "";
     std::string text = operations(script, random_.below(3));
     text += "run main()\n";
     text += operations(script, random_.below(3));
@@ -538,7 +554,7 @@ class Generator {
 
   bool fits(const Pattern& pattern, Place place) const {
     const std::string_view text = pattern.text;
-    if (pattern.where == first) return false;
+    if (pattern.where == first || pattern.where == last) return false;
     const bool plain = pattern.where == anywhere || pattern.where == in_function;
     if (place.function != 0 ? !plain : pattern.where == in_function) return false;
     if (text == "await self" && (place.level != 0 || used_self_)) return false;
@@ -592,6 +608,7 @@ class Generator {
     if (what == "error") return random_.one_of(ERRORS);
     if (what == "caught") return random_.one_of(CAUGHT);
     if (what == "word") return random_.one_of(WORDS);
+    if (what == "moment") return random_.one_of(MOMENTS);
     if (what == "events") return random_.one_of(EVENTS);
     if (what == "burst") return random_.one_of(BURSTS);
     if (what == "fd") return std::to_string(random_.between(200, 201));
@@ -720,6 +737,7 @@ class Generator {
   const Knobs& knobs_;
   std::vector<std::size_t> candidates_;
   int levels_ = 0, functions_ = 0, level_ = 0;
+  bool runner_ = false;
   bool used_self_ = false;  // upstream's task cannot be awaited any more after it awaited itself
   std::set<int> wanted_;
   std::set<std::string> made_;

@@ -18,6 +18,8 @@ struct Knobs {
   std::vector<std::string> without{};  // no operation whose pattern has one of these texts
   int world = 0;                       // how many of 100 programs are about the outside world
   int races = 0;                       // how many of 100 have a cancellation that meets a wake-up
+  int runners = 0;                     // how many of 100 have a Runner, half of them Ctrl-C
+  int abandoned = 0;                   // how many of 100 end while tasks are pending
 };
 
 struct Generated {

@@ -43,7 +43,7 @@ Interpreter::Interpreter(Program parsed) : program(std::move(parsed)) {
 
 Interpreter::~Interpreter() {
   over_ = true;
-  loop.close();
+  if (!runner_closed) loop.close();
   names.clear();
   world.objects.clear();
   kept.clear();
@@ -52,12 +52,19 @@ Interpreter::~Interpreter() {
 void Interpreter::log(const std::string& who, int line, const std::string& outcome) {
   if (over_) return;
   const std::size_t before = out_.size();
-  if (loop.selector.iteration != logged_iteration_) {
-    logged_iteration_ = loop.selector.iteration;
-    out_ += "[" + std::to_string(logged_iteration_) + "] " + number(loop.selector.now) + "\n";
-  }
+  if (!runner_closed) log_iteration();
   out_ += who + (line ? ":" + std::to_string(line) : "") + " " + outcome + "\n";
   if (told_trace) told_trace(out_.substr(before));
+}
+
+// After Ctrl-C only the time: it takes an iteration more here, NOTES [signals].
+void Interpreter::log_iteration() {
+  const int iteration = loop.selector.iteration;
+  const double now = loop.selector.now;
+  if (interrupted ? now == logged_time_ : iteration == logged_iteration_) return;
+  logged_iteration_ = iteration;
+  logged_time_ = now;
+  out_ += "[" + (interrupted ? "-" : std::to_string(iteration)) + "] " + number(now) + "\n";
 }
 
 // What nobody retrieved, in one iteration: when a reference goes is known, in which order is not.
@@ -68,7 +75,11 @@ void Interpreter::flush_reports() {
 
 void Interpreter::on_exception(const asyncio::ExceptionContext& context) {
   const std::string& message = context.message;
-  if (message.find("destroyed") != std::string::npos) return;
+  if (message.find("destroyed") != std::string::npos) {
+    const std::string name = given_name(asyncio::AnyTask(context.future.state()->as_task()));
+    if (name != "-") destroyed_.insert(name);
+    return;
+  }
   const bool in_callback = message.find("in callback") != std::string::npos;
   const std::string who = message.starts_with("Task") ? "task" : in_callback ? "callback" : "future";
   const std::string text = who + " " + (context.exception ? show(context.exception) : message);
@@ -301,13 +312,14 @@ std::string Interpreter::execute() {
   Activation act{"script", "script"};
   bool ran = false;
   for (const Op& op : program.script) {
+    if (runner_closed) break;
     act.go_to(op.line);
-    ran = ran || op.name == "run" || op.name == "run_forever";
+    ran = ran || op.name == "run" || op.name == "run_forever" || op.name == "Runner";
     run_sync(op, act);
   }
   act.go_to(0);
   if (!ran) run_sync({Op::Kind::sync, "run", {"main()"}, 0}, act);
-  finish(act);
+  runner_closed || abandoned ? summary() : finish(act);
   if (!out_.empty()) out_.pop_back();
   return out_;
 }
@@ -345,16 +357,16 @@ void Interpreter::summary() {
         },
         object);
   }
-  if (std::any_of(kept.begin(), kept.end(), [](const AnyFuture& each) { return !each.done(); })) {
-    log("script", 0, "still pending");
-    over_ = true;
-  }
+  const bool pending = std::any_of(kept.begin(), kept.end(), [](const AnyFuture& each) { return !each.done(); });
+  if (pending && !runner_closed) log("script", 0, "still pending");
+  over_ = pending || runner_closed;
   names.clear();
   kept.clear();
-  flush_reports();
+  if (!runner_closed) flush_reports();
   over_ = true;
-  loop.close();
+  if (!runner_closed) loop.close();
   asyncio::set_event_loop(nullptr);
+  for (const std::string& name : destroyed_) out_ += "! destroyed " + name + "\n";
 }
 
 std::string trace(const std::string& text) {

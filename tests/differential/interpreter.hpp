@@ -92,12 +92,18 @@ class Interpreter {
 
   Program program;
   World world;
-  VirtualLoop loop;
+  std::unique_ptr<VirtualLoop> own_loop = std::make_unique<VirtualLoop>();  // until a Runner takes it
+  bool runner_closed = false;                                               // and so the loop is gone
+  VirtualLoop& loop = *own_loop;
   std::map<std::string, Object> names;
   std::vector<asyncio::AnyFuture> kept;  // all of the program's futures and tasks that were not dropped
   std::map<std::pair<std::string, std::string>, std::vector<asyncio::CallbackId>> callbacks;
   std::map<std::string, asyncio::Token> tokens;
   std::string handler;
+  bool runner_runs = false;          // a Runner's run(): it hears of Ctrl-C
+  std::set<std::string> interrupts;  // the moments for which Ctrl-C was asked
+  bool interrupted = false;          // it came
+  bool abandoned = false;            // what is pending stays so
 
  private:
   class DefaultHandlerOutput;
@@ -110,6 +116,7 @@ class Interpreter {
   std::string run_sync(const Op& op, Activation& act);
   void leave(const Op& op, Activation& act);
   bool too_many_calls() { return ++calls_ > MAX_CALLS; }
+  void log_iteration();
   void on_exception(const asyncio::ExceptionContext& context);
   void finish(Activation& act);
   void drain(Activation& act);
@@ -117,8 +124,9 @@ class Interpreter {
 
   static constexpr int MAX_CALLS = 80, MAX_ROUNDS = 3, MAX_STOPS = 20;
   std::string out_;
-  std::multiset<std::string> reports_;
+  std::multiset<std::string> reports_, destroyed_;
   int logged_iteration_ = -1;
+  double logged_time_ = -1;
   bool over_ = false;
   int calls_ = 0;
 };

@@ -14,8 +14,10 @@ import logging
 import os
 import select
 import selectors
+import signal
 import sys
 import warnings
+import weakref
 from asyncio.unix_events import SelectorEventLoop
 
 import world
@@ -147,6 +149,8 @@ class VirtualSelector:
 class VirtualLoop(SelectorEventLoop):
     def __init__(self, selector, on_default_handler):
         super().__init__(selector)
+        self.numbers = weakref.WeakKeyDictionary()  # of the tasks, in the order in which they were made
+        self.numbered = 0
         self.virtual = selector
         self.on_default_handler = on_default_handler
         self._clock_resolution = 1e-9
@@ -154,8 +158,33 @@ class VirtualLoop(SelectorEventLoop):
     def time(self):
         return self.virtual.now
 
+    def run_until_complete(self, future):
+        if getattr(future, "__name__", "") == "shutdown_asyncgens":  # there are none here: NOTES [context-of-loop]
+            future.close()
+            return
+        return super().run_until_complete(future)
+
+    def create_task(self, coroutine, **options):
+        return self.count(super().create_task(coroutine, **options))
+
+    def count(self, task):
+        self.numbered += 1
+        self.numbers[task] = self.numbered
+        return task
+
     def default_exception_handler(self, context):
         self.on_default_handler(context)
+
+
+_all_tasks = asyncio.tasks.all_tasks
+
+
+def all_tasks_in_order(loop):
+    """Runner cancels those of a set."""
+    return sorted(_all_tasks(loop), key=loop.numbers.get)
+
+
+asyncio.tasks.all_tasks = all_tasks_in_order
 
 
 class Ordered(dict):
@@ -312,6 +341,45 @@ def run_forever(p, act):
     p.loop.run_forever()
 
 
+def runner(p, act, *words):
+    if act.label != "script":
+        raise Unbound
+    outcomes = []
+    with asyncio.Runner(loop_factory=lambda: p.loop) as each:
+        for word in words:
+            coroutine = p.awaitable(word)
+            p.runner_runs = True
+            try:
+                outcomes.append(show(each.run(coroutine)))
+            finally:
+                p.runner_runs = False
+    return " ".join(outcomes)
+
+
+SYNC["Runner"] = runner
+
+
+@sync
+def interrupt(p, act, when):
+    """Ctrl-C comes at a moment at which nothing else happens."""
+    if float(when) <= p.loop.time() or when in p.interrupts:
+        return "late"
+    p.interrupts.add(when)
+    p.loop.call_at(float(when), raise_interrupt, p)
+
+
+def raise_interrupt(p):
+    if p.runner_runs:
+        p.log("!", 0, "Ctrl-C")
+        p.interrupted = True
+        signal.raise_signal(signal.SIGINT)
+
+
+@sync
+def abandon(p, act):
+    p.abandoned = True
+
+
 @sync
 def call_soon_threadsafe(p, act, function):
     p.loop.call_soon_threadsafe(p.call, function, function)
@@ -370,7 +438,7 @@ def make_Task(p, name, function, *words):
     coroutine = body(p, function, name)
     # No variable here keeps the task: an eager step's traceback may keep this frame.
     if "eager" in words:
-        p.kept.append(asyncio.Task(coroutine, loop=p.loop, name=name, eager_start=True, context=context))
+        p.kept.append(p.loop.count(asyncio.Task(coroutine, loop=p.loop, name=name, eager_start=True, context=context)))
     else:
         p.kept.append(p.loop.create_task(coroutine, name=name, context=context))
     return p.kept[-1]
@@ -817,12 +885,17 @@ class Interpreter:
         self.functions = parser.functions
         self.out = []
         self.reports = []
-        self.logged_iteration = None
+        self.logged_iteration = self.logged_time = None
         self.over = False
         self.calls = 0
         self.handler = None
         self.names = Names()
         self.kept = []
+        self.runner_runs = False  # a Runner's run(): it hears of Ctrl-C
+        self.interrupts = set()  # the moments for which Ctrl-C was asked
+        self.interrupted = False  # it came
+        self.abandoned = False  # what is pending stays so
+        self.destroyed = []
         self.callbacks = {}
         self.tokens = Names()
         self.world = world.World()
@@ -835,10 +908,17 @@ class Interpreter:
     def log(self, who, line, outcome):
         if self.over:
             return
-        if self.selector.iteration != self.logged_iteration:
-            self.logged_iteration = self.selector.iteration
-            self.out.append(f"[{self.logged_iteration}] {number(self.selector.now)}")
+        if not self.loop.is_closed():
+            self.log_iteration()
         self.out.append(f"{who}:{line} {outcome}" if line else f"{who} {outcome}")
+
+    def log_iteration(self):
+        """After Ctrl-C only the time: here it takes an iteration less, NOTES [signals]."""
+        iteration, now = self.selector.iteration, self.selector.now
+        if now == self.logged_time if self.interrupted else iteration == self.logged_iteration:
+            return
+        self.logged_iteration, self.logged_time = iteration, now
+        self.out.append(f"[{'-' if self.interrupted else iteration}] {number(now)}")
 
     def flush_reports(self):
         """What nobody retrieved, in one iteration: when a reference goes is known, in which order is not."""
@@ -850,6 +930,9 @@ class Interpreter:
     def on_exception(self, loop, context):
         message = context["message"]
         if "destroyed" in message:
+            name = given_name(context["task"])
+            if name != "-":
+                self.destroyed.append(name)
             return
         who = "task" if message.startswith("Task") else "callback" if "in callback" in message else "future"
         error = context.get("exception")
@@ -937,11 +1020,13 @@ class Interpreter:
         act = Activation("script")
         ran = False
         for kind, line, function, words in self.script:
-            ran = ran or function is run or function is run_forever
+            if self.loop.is_closed():  # by a Runner
+                break
+            ran = ran or function in (run, run_forever, runner)
             self.do(line, function, words, act)
         if not ran:
             self.do(0, run, ("main()",), act)
-        self.finish(act)
+        self.summary() if self.loop.is_closed() or self.abandoned else self.finish(act)
         return "\n".join(self.out)
 
     def finish(self, act):
@@ -965,24 +1050,35 @@ class Interpreter:
             if self.do(0, run_forever, (), act) in ("idle", "limit"):
                 break
 
+    def state(self, future):
+        if future.cancelled() or (self.loop.is_closed() and isinstance(future, asyncio.Task) and not future.done()):
+            return "cancelled"  # NOTES [ended-with-loop]
+        return "done" if future.done() else "pending"
+
     def summary(self):
         for name in sorted(self.names):
             value = self.names[name]
             if asyncio.isfuture(value):
-                self.log(name, 0, "cancelled" if value.cancelled() else "done" if value.done() else "pending")
+                self.log(name, 0, self.state(value))
         value = None
-        if any(not future.done() for future in self.kept):
+        pending = any(not future.done() for future in self.kept)
+        if pending and not self.loop.is_closed():
             self.log("script", 0, "still pending")
-            self.over = True
+        self.over = pending or self.loop.is_closed()
         self.names.clear()
         self.kept.clear()
         self.callbacks.clear()
         gc.collect()
-        self.flush_reports()
+        if not self.loop.is_closed():
+            self.flush_reports()
         self.over = True
         self.world.close(self.loop)
         self.loop.close()
         asyncio.set_event_loop(None)
+        if pending:
+            self.world = None  # keeps what waits for it
+            gc.collect()
+        self.out += [f"! destroyed {name}" for name in sorted(self.destroyed)]
 
 
 def trace(text):
@@ -1006,6 +1102,7 @@ def main():
     warnings.simplefilter("ignore")
     logging.disable()
     sys.unraisablehook = lambda unraisable: None
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever whoever started this said
     for number in VIRTUAL:
         os.dup2(sys.stdin.fileno(), number)
     gc.disable()

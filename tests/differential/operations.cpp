@@ -1,5 +1,7 @@
 #include "tests/differential/operations.hpp"
 
+#include <signal.h>
+
 #include <algorithm>
 #include <set>
 
@@ -28,14 +30,14 @@ template <class F> std::string Interpreter::on(const std::string& name, F f) {
       object);
 }
 
-namespace {
-
-using P = Interpreter;
-
 std::string given_name(const asyncio::AnyTask& task) {
   const std::string name = task.get_name();
   return name.starts_with("Task-") ? "-" : name;
 }
+
+namespace {
+
+using P = Interpreter;
 
 std::string join(const Words& words) {
   std::string text;
@@ -116,6 +118,49 @@ std::string run(P& p, Activation&, const Words& words) {
 
 std::string run_forever(P& p, Activation&, const Words&) {
   return shown([&] { p.loop.run_forever(); });
+}
+
+// What a Runner without a capture takes its loop from.
+thread_local P* of_runner = nullptr;
+
+std::string runner(P& p, Activation& act, const Words& words) {
+  if (act.label != "script") throw Unbound();
+  of_runner = &p;
+  asyncio::Runner runner(
+      {.loop_factory = []() -> std::unique_ptr<asyncio::EventLoop> { return std::move(of_runner->own_loop); }});
+  runner.get_loop();
+  std::string outcome;
+  const std::exception_ptr error = asyncio::raised_by([&] {
+    for (const std::string& word : words) {
+      p.function(called(word));
+      const asyncio::Finally ends([&] { p.runner_runs = false; });
+      p.runner_runs = true;
+      outcome += (outcome.empty() ? "" : " ") + show(runner.run(p.anonymous(called(word))));
+    }
+  });
+  const std::exception_ptr error_of_close = asyncio::raised_by([&] { runner.close(); });
+  p.runner_closed = true;
+  if (error_of_close) std::rethrow_exception(error_of_close);
+  if (error) std::rethrow_exception(error);
+  return outcome;
+}
+
+// Ctrl-C comes at a moment at which nothing else happens.
+std::string interrupt(P& p, Activation&, const Words& words) {
+  const double when = std::stod(words[0]);
+  if (when <= p.loop.time() || !p.interrupts.insert(words[0]).second) return "late";
+  p.loop.call_at(when, [&p] {
+    if (!p.runner_runs) return;
+    p.log("!", 0, "Ctrl-C");
+    p.interrupted = true;
+    ::raise(SIGINT);
+  });
+  return "ok";
+}
+
+std::string abandon(P& p, Activation&, const Words&) {
+  p.abandoned = true;
+  return "ok";
 }
 
 std::string call_soon_threadsafe(P& p, Activation&, const Words& words) {
@@ -375,6 +420,9 @@ const std::unordered_map<std::string, SyncOperation> SYNC = {
     {"stop", stop},
     {"run", run},
     {"run_forever", run_forever},
+    {"Runner", runner},
+    {"interrupt", interrupt},
+    {"abandon", abandon},
     {"call_soon_threadsafe", call_soon_threadsafe},
     {"burst", burst},
     {"handler", handler},
@@ -654,6 +702,8 @@ struct Operands {
 const std::unordered_map<std::string, Operands> OPERANDS = {
     {"drop", {1}},
     {"run", {1}},
+    {"Runner", {1}},
+    {"interrupt", {1, {}, {0}}},
     {"call_soon_threadsafe", {1}},
     {"handler", {1}},
     {"burst", {1, {0}}},

@@ -21,6 +21,9 @@ extern const std::unordered_map<std::string, AwaitOperation> WORLD_AWAIT;
 /// The descriptor that a number or the name of a socket stands for.
 int descriptor(Interpreter& interpreter, const std::string& word);
 
+/// "-" if the program gave it none.
+std::string given_name(const asyncio::AnyTask& task);
+
 /// "none" is nullopt.
 std::optional<double> seconds(const std::string& text);
 
