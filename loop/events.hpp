@@ -39,6 +39,8 @@ class HandleState : public Counted {
 
   /// The callback is called more than once, so the callable is not destroyed after the first call.
   void set_repeats() noexcept { repeats_ = true; }
+  /// It was made ahead of time: the callback runs in this context, not in the one in which it was made.
+  void set_context(Ref<ContextState> context) noexcept { context_ = std::move(context); }
 
   /// Calls the callback. An exception goes to the loop's exception handler, except that KeyboardInterrupt and
   /// SystemExit are raised. asyncio: events.Handle._run

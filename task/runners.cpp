@@ -80,11 +80,8 @@ void Runner::run_task(const AnyTask& task) {
 // Called by the loop, NOTES [signals]. asyncio: runners.Runner._on_sigint
 void Runner::on_sigint(const AnyTask& main_task) {
   if (main_task.cancelled()) return;  // it was cancelled before the loop handled the signal
-  if (++interrupt_count_ == 1 && !main_task.done()) {
-    main_task.cancel();
-    return;
-  }
-  throw KeyboardInterrupt();
+  if (++interrupt_count_ > 1 || main_task.done()) throw KeyboardInterrupt();
+  main_task.cancel();
 }
 
 void Runner::close() {

@@ -29,6 +29,8 @@ using test::SetEnvironment;
 using test::Streams;
 using test::thrown;
 
+const std::source_location OUTSIDE = std::source_location::current();
+
 /// Takes a while, without giving the loop a turn.
 void blocks() { std::this_thread::sleep_for(std::chrono::milliseconds(3)); }
 
@@ -284,4 +286,9 @@ TEST_CASE("a coroutine that was awaited, run, or moved from is not reported",
   auto by_hand = never_awaited_coroutine();
   by_hand.send();
   CHECK(captured.text() == "");
+}
+
+TEST_CASE("a place outside of all functions has the name that the compiler gives it", "[debug]") {
+  CHECK(asyncio::function_name(OUTSIDE) == OUTSIDE.function_name());
+  CHECK(asyncio::function_name(std::source_location::current()) != std::source_location::current().function_name());
 }

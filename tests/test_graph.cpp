@@ -85,6 +85,18 @@ TEST_CASE("a done task has an empty stack", "[graph][test_tasks.test_get_stack]"
   CHECK(text.str().rfind("No stack for ", 0) == 0);
 }
 
+TEST_CASE("print_stack and print_call_graph write to std::cerr unless they are told where",
+          "[graph][test_tasks.test_print_stack]") {
+  TestLoop loop;
+  const Task<void> task = loop.create_task(nothing(), {.name = "printed"});
+  const test::CaptureCerr captured;
+  task.print_stack();
+  CHECK(contains(captured.text(), "No stack for <Task pending name='printed'"));
+  asyncio::print_call_graph(task);
+  CHECK(contains(captured.text(), "* Task(name='printed'"));
+  loop.run_until_complete(task);
+}
+
 TEST_CASE("print_stack writes a line for each coroutine, with its file and line",
           "[graph][test_tasks.test_get_stack]") {
   TestLoop loop;

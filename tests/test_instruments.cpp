@@ -322,6 +322,32 @@ TEST_CASE("an instrument may remove itself, or another, while it is told", "[ins
   CHECK(other.lines.empty());
 }
 
+TEST_CASE("an instrument that removes itself and then throws is reported, and not removed again", "[instruments]") {
+  TestLoop loop;
+  loop.catch_exceptions();
+  struct Leaves : Instrument {
+    explicit Leaves(TestLoop& watched) : loop(watched) {}
+    void before_run(const Handle&) override {
+      loop.remove_instrument(*this);
+      throw asyncio::ValueError("gone");
+    }
+    TestLoop& loop;
+  } leaves(loop);
+  loop.call_soon(nothing);
+  loop.add_instrument(leaves);
+  run_once(loop);
+  REQUIRE(loop.caught.size() == 1);
+  CHECK(asyncio::describe(loop.caught[0].exception) == "std::invalid_argument: gone");
+}
+
+TEST_CASE("an instrument does not take the place of another observer", "[instruments]") {
+  TestLoop loop;
+  loop.set_observer(std::make_unique<asyncio::LoopObserver>());
+  Callbacks watching;
+  CHECK(test::thrown([&] { loop.add_instrument(watching); }) ==
+        "std::runtime_error: the loop has an observer that is no list of instruments");
+}
+
 TEST_CASE("what an instrument schedules is not told, and runs", "[instruments]") {
   TestLoop loop;
   struct Schedules : Callbacks {

@@ -381,6 +381,17 @@ struct Greeter : asyncio::Protocol {
   Instance instance;
 };
 
+/// The descriptor that listens at this address.
+int listening_fd(const SocketAddress& address) {
+  for (int fd = 0; fd < 1024; ++fd) {
+    int listens = 0;
+    socklen_t size = sizeof listens;
+    if (::getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) continue;
+    if (asyncio::getsockname(fd) == address) return fd;
+  }
+  return -1;
+}
+
 const std::string OUT_OF_DESCRIPTORS =
     "socket.accept() out of system resource | std::system_error: accept: Too many open files";
 
@@ -455,5 +466,48 @@ TEST_CASE("A server that is closed while it pauses does not come back", "[peers]
     co_await sleep(1.1);
     CHECK(Instance::alive() == 0);
     CHECK(!loop.remove_reader(a));
+  });
+}
+
+#if !defined(ASYNCIO_NO_EPOLL)
+TEST_CASE("A server that cannot listen again after its pause closes, and says why", "[peers][stress]") {
+  if (sanitizer_needs_descriptors()) return;
+  NetLoop loop;
+  loop.run([&]() -> Coroutine<> {
+    const auto factory = [] { return std::make_shared<Greeter>(); };
+    const Server server = co_await loop.create_server(factory, "127.0.0.1", 0);
+    const SocketAddress address = server.sockets()[0];
+    const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    REQUIRE(::connect(client, address.data(), address.size()) == 0);
+    const Fd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
+    Calls reports;
+    {
+      const FewDescriptors none(0);
+      co_await until([&] { return !(reports = loop.reports()).empty(); });
+    }
+    // The number now stands for a file, which epoll does not watch.
+    REQUIRE(::dup3(file, listening_fd(address), O_CLOEXEC) >= 0);
+    co_await until([&] { return !(reports = loop.reports()).empty(); });
+    REQUIRE(reports.size() == 1);
+    CHECK(test::contains(reports[0], "Operation not permitted"));
+    CHECK(!server.is_serving());
+    co_await server.wait_closed();
+  });
+}
+
+#endif
+
+TEST_CASE("An error of accept() that is no lack of resources goes to the exception handler",
+          "[peers][test_selector_events.test_accept_connection_other_errors]") {
+  NetLoop loop;
+  loop.run([&]() -> Coroutine<> {
+    const auto factory = [] { return std::make_shared<Greeter>(); };
+    const Server server = co_await loop.create_server(factory, "127.0.0.1", 0);
+    REQUIRE(::shutdown(listening_fd(server.sockets()[0]), SHUT_RDWR) == 0);  // readable, and accept() is EINVAL
+    Calls reports;
+    co_await until([&] { return !(reports = loop.reports()).empty(); });
+    CHECK(test::contains(reports[0], "accept: Invalid argument"));
+    server.close();
+    co_await server.wait_closed();
   });
 }

@@ -802,6 +802,28 @@ TEST_CASE("under epoll, an old file that lives on as a duplicate is reported onc
   CHECK(select(selector, 0).empty());
   CHECK(watched_by_epoll() == watched_before);
 }
+
+TEST_CASE("under epoll, a descriptor that was closed and not unregistered is forgotten when an old file is got rid of",
+          "[selectors][rule-7]") {
+  EpollSelector selector;
+  Pipe old, closed;
+  const Pipe bystander;
+  int data = 0;
+  const int number = old.reader;
+  const Fd duplicate(::dup(number));
+  selector.register_(number, EVENT_READ);
+  selector.register_(closed.reader, EVENT_READ);
+  selector.register_(bystander.reader, EVENT_READ, &data);
+  old.reader.close();
+  selector.unregister(number);
+  closed.reader.close();
+  old.send();
+  CHECK(select(selector, 0).empty());
+  bystander.send();
+  const auto ready = selector.select(0);
+  REQUIRE(ready.size() == 1);
+  CHECK(ready[0].key.data == &data);
+}
 #endif
 
 // ---- the class itself

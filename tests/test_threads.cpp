@@ -756,6 +756,18 @@ TEST_CASE("localhost is found", "[threads][test_base_events.test_getaddrinfo]") 
   CHECK(run_io(main));
 }
 
+TEST_CASE("the category of an error of getaddrinfo bears its name", "[threads][test_base_events.test_getaddrinfo]") {
+  const auto main = []() -> Coroutine<std::string> {
+    try {
+      co_await get_running_loop().getaddrinfo("no-such-host.invalid", "80");
+    } catch (const asyncio::OSError& error) {
+      co_return error.code().category().name();
+    }
+    co_return "found";
+  };
+  CHECK(run_io(main) == "getaddrinfo");
+}
+
 TEST_CASE("a name that nobody knows is an OSError", "[threads][test_base_events.test_getaddrinfo]") {
   const auto main = []() -> Coroutine<std::string> {
     co_return co_await thrown_by(get_running_loop().getaddrinfo("no-such-host.invalid", "80"));

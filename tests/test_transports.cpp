@@ -122,6 +122,33 @@ TEST_CASE("A protocol that pauses reading in connection_made gets no data until 
   });
 }
 
+TEST_CASE("connection_lost runs in a copy of the context in which the transport was closed",
+          "[transports][test_selector_events.test_close]") {
+  NetLoop loop;
+  loop.run([&]() -> Coroutine<> {
+    asyncio::ContextVar<int> variable("variable", 1);
+    struct Sees : Recorder {
+      explicit Sees(asyncio::ContextVar<int>& one) : variable(one) {}
+      void connection_lost(std::exception_ptr exception) override {
+        seen = variable.get();
+        variable.set(3);
+        Recorder::connection_lost(std::move(exception));
+      }
+      asyncio::ContextVar<int>& variable;
+      int seen = 0;
+    };
+    for (const bool aborted : {false, true}) {
+      const auto c = co_await connected(loop, std::make_shared<Sees>(variable), socket_pair());
+      const asyncio::Token token = variable.set(2);
+      aborted ? c.transport->abort() : c.transport->close();
+      variable.reset(token);
+      co_await until([&] { return c.protocol->lost == 1; });
+      CHECK(c.protocol->seen == 2);
+      CHECK(variable.get() == 1);
+    }
+  });
+}
+
 TEST_CASE("What connection_made sets in its context the reader does not see, as on CPython", "[transports]") {
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {

@@ -293,3 +293,18 @@ TEST_CASE("An endpoint without a remote address still sends after close(), until
     CHECK(e.protocol->calls == Calls{"made", "lost"});
   });
 }
+
+TEST_CASE("a transport class that does not override get_write_buffer_limits has none",
+          "[transports][test_transports.test_not_implemented]") {
+  struct Sink : asyncio::DatagramTransport {
+    void close() override {}
+    void abort() override {}
+    bool is_closing() const override { return false; }
+    std::optional<asyncio::SocketAddress> get_extra_info(std::string_view) const override { return {}; }
+    int fd() const override { return -1; }
+    void set_write_buffer_limits(asyncio::WriteBufferLimits) override {}
+    std::size_t get_write_buffer_size() const override { return 0; }
+    void sendto(std::string_view, std::optional<asyncio::SocketAddress>) override {}
+  } sink;
+  CHECK(test::thrown([&] { sink.get_write_buffer_limits(); }) == "std::runtime_error: not implemented");
+}

@@ -113,6 +113,7 @@ void SelectorTransport::connection_lost_soon(std::exception_ptr exception) {
   ++conn_lost_;
   lost_with_ = std::move(exception);
   kept_ = shared_from_this();
+  raised_by([this] { connection_lost_handle_->set_context(copy_current_context()); });  // without memory not
   loop_->wake(connection_lost_handle_);
 }
 

@@ -165,11 +165,16 @@ class VirtualLoop(SelectorEventLoop):
         return super().run_until_complete(future)
 
     def create_task(self, coroutine, **options):
-        return self.count(super().create_task(coroutine, **options))
+        return self.number(super().create_task, coroutine, **options)
 
-    def count(self, task):
+    def create_eager_task(self, coroutine, **options):
+        return self.number(asyncio.Task, coroutine, loop=self, eager_start=True, **options)
+
+    def number(self, make, *arguments, **options):
         self.numbered += 1
-        self.numbers[task] = self.numbered
+        number = self.numbered  # before the tasks that an eager one makes
+        task = make(*arguments, **options)
+        self.numbers[task] = number
         return task
 
     def default_exception_handler(self, context):
@@ -438,7 +443,7 @@ def make_Task(p, name, function, *words):
     coroutine = body(p, function, name)
     # No variable here keeps the task: an eager step's traceback may keep this frame.
     if "eager" in words:
-        p.kept.append(p.loop.count(asyncio.Task(coroutine, loop=p.loop, name=name, eager_start=True, context=context)))
+        p.kept.append(p.loop.create_eager_task(coroutine, name=name, context=context))
     else:
         p.kept.append(p.loop.create_task(coroutine, name=name, context=context))
     return p.kept[-1]
