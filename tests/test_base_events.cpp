@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -917,4 +918,18 @@ TEST_CASE("a loop may be made in one thread, run in a second one and closed in t
   }).join();
   CHECK(runner == expected);
   loop.close();
+}
+
+TEST_CASE("a loop that is destroyed while it runs ends the process, and says so", "[base_events][rule-7]") {
+  static const test::CaptureCerr* written = nullptr;
+  const int status = test::status_of_child([] {
+    const test::CaptureCerr captured;
+    written = &captured;
+    std::set_terminate([] { ::_exit(test::contains(written->text(), "destroyed while it was running") ? 7 : 8); });
+    auto loop = std::make_unique<EventLoop>();
+    loop->call_soon([&] { loop = nullptr; });
+    loop->run_forever();
+  });
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 7);
 }
