@@ -395,6 +395,20 @@ int listening_fd(const SocketAddress& address) {
 const std::string OUT_OF_DESCRIPTORS =
     "socket.accept() out of system resource | std::system_error: accept: Too many open files";
 
+/// A server that has no descriptor for the client that has come, and tries again in a second.
+Coroutine<Server> pausing_server(NetLoop& loop, Fd& client) {
+  const auto factory = [] { return std::make_shared<Greeter>(); };
+  const Server server = co_await loop.create_server(factory, "127.0.0.1", 0);
+  const SocketAddress address = server.sockets()[0];
+  client = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::connect(client, address.data(), address.size()) == 0);
+  const FewDescriptors none(0);
+  Calls reports;
+  co_await until([&] { return !(reports = loop.reports()).empty(); });
+  CHECK(reports == Calls{OUT_OF_DESCRIPTORS});
+  co_return server;
+}
+
 }  // namespace
 
 TEST_CASE("A server without descriptors pauses for a second, reports once, burns no time, then serves all who waited",
@@ -447,17 +461,8 @@ TEST_CASE("A server that is closed while it pauses does not come back", "[peers]
   if (sanitizer_needs_descriptors()) return;
   NetLoop loop;
   loop.run([&]() -> Coroutine<> {
-    const auto factory = [] { return std::make_shared<Greeter>(); };
-    const Server server = co_await loop.create_server(factory, "127.0.0.1", 0);
-    const SocketAddress address = server.sockets()[0];
-    const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::connect(client, address.data(), address.size()) == 0);
-    {
-      const FewDescriptors none(0);
-      Calls reports;
-      co_await until([&] { return !(reports = loop.reports()).empty(); });
-      CHECK(reports == Calls{OUT_OF_DESCRIPTORS});
-    }
+    Fd client;
+    const Server server = co_await pausing_server(loop, client);
     server.close();
     co_await server.wait_closed();
     // Its number belongs to somebody else when the second is over.
@@ -474,19 +479,12 @@ TEST_CASE("A server that cannot listen again after its pause closes, and says wh
   if (sanitizer_needs_descriptors()) return;
   NetLoop loop;
   loop.run([&]() -> Coroutine<> {
-    const auto factory = [] { return std::make_shared<Greeter>(); };
-    const Server server = co_await loop.create_server(factory, "127.0.0.1", 0);
-    const SocketAddress address = server.sockets()[0];
-    const Fd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    REQUIRE(::connect(client, address.data(), address.size()) == 0);
+    Fd client;
+    const Server server = co_await pausing_server(loop, client);
     const Fd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
-    Calls reports;
-    {
-      const FewDescriptors none(0);
-      co_await until([&] { return !(reports = loop.reports()).empty(); });
-    }
     // The number now stands for a file, which epoll does not watch.
-    REQUIRE(::dup3(file, listening_fd(address), O_CLOEXEC) >= 0);
+    REQUIRE(::dup3(file, listening_fd(server.sockets()[0]), O_CLOEXEC) >= 0);
+    Calls reports;
     co_await until([&] { return !(reports = loop.reports()).empty(); });
     REQUIRE(reports.size() == 1);
     CHECK(test::contains(reports[0], "Operation not permitted"));
