@@ -20,7 +20,7 @@ namespace {
 
 using asyncio::Coroutine, asyncio::Future, asyncio::Task;
 
-std::mt19937 random_bits;
+thread_local std::mt19937 random_bits;  // nested_loop uses it in another thread
 std::size_t below(std::size_t n) { return random_bits() % n; }
 double short_time() { return 0.0005 * static_cast<double>(below(20)); }
 
