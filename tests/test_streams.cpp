@@ -604,6 +604,20 @@ TEST_CASE("the transport is paused above twice the limit, and resumed at the lim
   CHECK(transport->log == "pause resume pause resume");
 }
 
+TEST_CASE("a reader that was full when its connection was lost gives what it has",
+          "[streams][test_streams.test_feed_eof]") {
+  ByHand stream(4);
+  const auto protocol = std::make_shared<asyncio::StreamReaderProtocol>(stream.reader);
+  const auto transport = std::make_shared<MockTransport>();
+  protocol->connection_made(transport);
+  protocol->data_received("123456789");
+  CHECK(transport->log == "pause");
+  protocol->connection_lost(nullptr);
+  CHECK(stream.run(stream.reader.read(5)) == "12345");
+  CHECK(stream.run(stream.reader.read(5)) == "6789");
+  CHECK(stream.run(stream.reader.read(5)).empty());
+}
+
 TEST_CASE("who waits for more than the limit resumes the transport", "[streams][test_subprocess.test_pause_reading]") {
   ByHand stream(4);
   const auto transport = std::make_shared<MockTransport>();

@@ -42,7 +42,7 @@ void StreamReaderState::feed_data(std::string_view data) {
 
 // asyncio: streams.StreamReader._maybe_resume_transport
 void StreamReaderState::maybe_resume_transport(std::size_t left) {
-  if (!paused_ || left > limit_) return;
+  if (!transport_ || !paused_ || left > limit_) return;  // none: the connection is lost
   transport_->resume_reading();
   paused_ = false;
 }
