@@ -1,5 +1,6 @@
 // Runs random programs on CPython's asyncio and here, and compares the traces.
-//   differential run PYTHON N SEED [KNOB=VALUE …]   compares; the knobs are in README.md
+//   differential run PYTHON N SEED [KNOB=VALUE …]   compares N programs, or for N=400-500 the last hundred of 500; the knobs
+//                                                   are in README.md
 //   differential trace PYTHON FILE                  one program, both traces side by side
 //   differential traces PYTHON                      the program in the standard input: its trace here, "%", CPython's.
 //                                                   PYTHON may be "-": only here
@@ -44,7 +45,7 @@ struct Shared {
 };
 
 struct Job {
-  uint64_t count, seed;
+  uint64_t from, count, seed;
   std::string python;
   Knobs knobs;
 };
@@ -71,7 +72,7 @@ class Worker {
 
   // While CPython works on one batch, the next one is run here.
   void run() {
-    Batch sent = make_batch(number_ * BATCH);
+    Batch sent = make_batch(job_.from + number_ * BATCH);
     if (!sent.programs.empty()) twin_.send(sent.programs);
     while (!sent.programs.empty()) {
       Batch next = make_batch(sent.start + WORKERS * BATCH);
@@ -185,7 +186,7 @@ int run(const Job& job) {
               programs * 1e6 / static_cast<double>(shared.microseconds_here + 1));
   std::printf("programs=%llu divergences=%llu operations=%llu\n", static_cast<unsigned long long>(shared.programs),
               static_cast<unsigned long long>(shared.divergences), static_cast<unsigned long long>(shared.operations));
-  return failed || shared.divergences != 0 || shared.programs != job.count;
+  return failed || shared.divergences != 0 || shared.programs != job.count - job.from;
 }
 
 int trace_of(const std::string& path, const std::string& python) {
@@ -268,7 +269,11 @@ int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   try {
     if (mode == "run" && argc > 4) {
-      return run({std::stoul(argv[3]), std::stoul(argv[4]), argv[2], knobs_of(argc, argv, 5)});
+      const std::string range = argv[3];
+      const std::size_t dash = range.find('-');
+      const uint64_t from = dash == range.npos ? 0 : std::stoul(range);
+      const uint64_t count = std::stoul(range.substr(dash == range.npos ? 0 : dash + 1));
+      return run({from, count, std::stoul(argv[4]), argv[2], knobs_of(argc, argv, 5)});
     }
     if (mode == "trace" && argc > 3) return trace_of(argv[3], argv[2]);
     if (mode == "traces" && argc > 2) return traces_of(std::cin, argv[2]);
