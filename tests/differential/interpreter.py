@@ -1101,6 +1101,8 @@ def serve():
         answer = "".join([trace(program) + "\n%\n" for program in programs]).encode()
         stdout.write(b"%d\n" % len(answer) + answer)
         stdout.flush()
+        gc.collect()
+        gc.freeze()  # parsed_lines grows: the collector, which each program calls, should not look at it
 
 
 def main():
