@@ -357,6 +357,7 @@ Coroutine<std::string> serve(P& p, Activation&, const Words& words) {
   p.function(function);
   const auto client_connected = [&p, function](asyncio::StreamReader reader, asyncio::StreamWriter writer) {
     name_it(p, "accepted", std::make_shared<Stream>(std::move(reader), std::move(writer)));
+    ++p.world.clients;
     return p.anonymous(function);
   };
   const std::string path = new_path(p);
@@ -485,10 +486,21 @@ std::string kill(P& p, Activation&, const Words& words) {
   [](P& p, Activation&, const Words& words) {                                            \
     return shown([&]() -> decltype(auto) { return transport(p, words[0]).expression; }); \
   }
-#define SERVER(expression)                                                                           \
-  [](P& p, Activation&, const Words& words) {                                                        \
-    return shown([&]() -> decltype(auto) { return find<Serving>(p, words[0])->server.expression; }); \
-  }
+
+std::string is_serving(P& p, Activation&, const Words& words) {
+  return show(find<Serving>(p, words[0])->server.is_serving());
+}
+
+// Of several clients a set decides which is closed first.
+std::string close_clients(P& p, Activation&, const Words& words) {
+  const asyncio::Server server = find<Serving>(p, words[0])->server;
+  return p.world.clients > 1 ? "several" : shown([&] { server.close_clients(); });
+}
+
+std::string abort_clients(P& p, Activation&, const Words& words) {
+  const asyncio::Server server = find<Serving>(p, words[0])->server;
+  return p.world.clients > 1 ? "several" : shown([&] { server.abort_clients(); });
+}
 
 }  // namespace
 
@@ -521,9 +533,9 @@ const std::unordered_map<std::string, SyncOperation> WORLD_SYNC = {
     {".set_write_buffer_limits", set_write_buffer_limits},
     {".set_protocol", set_protocol},
     {".at_eof", [](P& p, Activation&, const Words& words) { return show(find<Stream>(p, words[0])->reader.at_eof()); }},
-    {".is_serving", SERVER(is_serving())},
-    {".close_clients", SERVER(close_clients())},
-    {".abort_clients", SERVER(abort_clients())},
+    {".is_serving", is_serving},
+    {".close_clients", close_clients},
+    {".abort_clients", abort_clients},
     {"=call", make_call},
     {"complete", complete},
     {"fail", fail},
@@ -533,7 +545,6 @@ const std::unordered_map<std::string, SyncOperation> WORLD_SYNC = {
     {"kill", kill},
 };
 #undef TRANSPORT
-#undef SERVER
 
 const std::unordered_map<std::string, AwaitOperation> WORLD_AWAIT = {
     {".recv", recv},

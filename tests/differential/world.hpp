@@ -37,6 +37,7 @@ struct World {
   std::vector<std::shared_ptr<WorldObject>> objects;  // all live as long as the program, as in the twin
   std::set<int> signals;                              // those that have a handler
   int servers = 0;                                    // how many there were: each has a path of its own
+  int clients = 0;                                    // of all servers, so far
 };
 
 }  // namespace differential

@@ -168,6 +168,7 @@ class World:
         self.executor = ScriptedExecutor()
         self.calls = {}
         self.signals = set()  # those that have a handler
+        self.clients = 0  # of all servers, so far
         self.servers = 0  # how many there were: each has a path of its own
         self.objects = []  # all live as long as the program: when upstream's collector finds one is nobody's to say
 
@@ -480,6 +481,7 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
 
         def client_connected(reader, writer):
             name_it(p, "accepted", Stream(reader, writer))
+            p.world.clients += 1
             return p.awaitable(function + "()")
 
         path = p.world.new_path()
@@ -528,7 +530,13 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
         return show(find(p, name, Stream).reader.at_eof())
 
     for plain in "is_serving close_clients abort_clients".split():
-        SYNC["." + plain] = lambda p, act, name, plain=plain: show(getattr(find(p, name, Serving).server, plain)())
+        def call(p, act, name, plain=plain):
+            server = find(p, name, Serving).server
+            if plain != "is_serving" and p.world.clients > 1:
+                return "several"  # which is closed first, a set decides
+            return show(getattr(server, plain)())
+
+        SYNC["." + plain] = call
 
     # Executors, threads, signals.
 
