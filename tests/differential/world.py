@@ -46,6 +46,23 @@ def call_connection_lost(self, error):
 
 asyncio.selector_events._SelectorTransport._call_connection_lost = call_connection_lost
 
+# The traceback of what a connection died of refers to the frames that called, and they to futures that would otherwise be gone.
+
+
+def forget_frames_of_fatal_errors(transport):
+    fatal_error = transport._fatal_error
+
+    def forgetful(self, error, *message):
+        error.__traceback__ = None
+        fatal_error(self, error, *message)
+
+    transport._fatal_error = forgetful
+
+
+forget_frames_of_fatal_errors(asyncio.selector_events._SelectorTransport)
+forget_frames_of_fatal_errors(asyncio.unix_events._UnixReadPipeTransport)
+forget_frames_of_fatal_errors(asyncio.unix_events._UnixWritePipeTransport)
+
 # A connection that was accepted when its server had been closed is closed by upstream's collector: when is nobody's to say.
 _attach = asyncio.base_events.Server._attach
 
