@@ -26,8 +26,7 @@ inline std::string show(const std::string& value) { return value; }
 std::string show(const std::exception_ptr& error);
 inline std::string show(std::monostate) { return "ok"; }
 template <class T>
-  requires std::is_arithmetic_v<T>
-std::string show(T value) {
+requires std::is_arithmetic_v<T> std::string show(T value) {
   if constexpr (std::is_same_v<T, bool>) return value ? "True" : "False";
   if constexpr (std::is_same_v<T, double>) return number(value);
   return std::to_string(value);
