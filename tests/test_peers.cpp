@@ -395,6 +395,13 @@ int listening_fd(const SocketAddress& address) {
 const std::string OUT_OF_DESCRIPTORS =
     "socket.accept() out of system resource | std::system_error: accept: Too many open files";
 
+/// Waits until the loop has something to report.
+Coroutine<Calls> next_reports(NetLoop& loop) {
+  Calls reports;
+  co_await until([&] { return !(reports = loop.reports()).empty(); });
+  co_return reports;
+}
+
 /// A server that has no descriptor for the client that has come, and tries again in a second.
 Coroutine<Server> pausing_server(NetLoop& loop, Fd& client) {
   const auto factory = [] { return std::make_shared<Greeter>(); };
@@ -403,8 +410,7 @@ Coroutine<Server> pausing_server(NetLoop& loop, Fd& client) {
   client = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   REQUIRE(::connect(client, address.data(), address.size()) == 0);
   const FewDescriptors none(0);
-  Calls reports;
-  co_await until([&] { return !(reports = loop.reports()).empty(); });
+  const Calls reports = co_await next_reports(loop);
   CHECK(reports == Calls{OUT_OF_DESCRIPTORS});
   co_return server;
 }
@@ -484,15 +490,13 @@ TEST_CASE("A server that cannot listen again after its pause closes, and says wh
     const Fd file(::open("/proc/self/exe", O_RDONLY | O_CLOEXEC));
     // The number now stands for a file, which epoll does not watch.
     REQUIRE(::dup3(file, listening_fd(server.sockets()[0]), O_CLOEXEC) >= 0);
-    Calls reports;
-    co_await until([&] { return !(reports = loop.reports()).empty(); });
+    const Calls reports = co_await next_reports(loop);
     REQUIRE(reports.size() == 1);
     CHECK(test::contains(reports[0], "Operation not permitted"));
     CHECK(!server.is_serving());
     co_await server.wait_closed();
   });
 }
-
 #endif
 
 TEST_CASE("An error of accept() that is no lack of resources goes to the exception handler",
@@ -502,8 +506,7 @@ TEST_CASE("An error of accept() that is no lack of resources goes to the excepti
     const auto factory = [] { return std::make_shared<Greeter>(); };
     const Server server = co_await loop.create_server(factory, "127.0.0.1", 0);
     REQUIRE(::shutdown(listening_fd(server.sockets()[0]), SHUT_RDWR) == 0);  // readable, and accept() is EINVAL
-    Calls reports;
-    co_await until([&] { return !(reports = loop.reports()).empty(); });
+    const Calls reports = co_await next_reports(loop);
     CHECK(test::contains(reports[0], "accept: Invalid argument"));
     server.close();
     co_await server.wait_closed();

@@ -546,14 +546,16 @@ def install(SYNC, AWAIT, Unbound, show, describe, make_error):
     def at_eof(p, act, name):
         return show(find(p, name, Stream).reader.at_eof())
 
-    for plain in "is_serving close_clients abort_clients".split():
-        def call(p, act, name, plain=plain):
-            server = find(p, name, Serving).server
-            if plain != "is_serving" and p.world.clients > 1:
-                return "several"  # which is closed first, a set decides
-            return show(getattr(server, plain)())
+    @sync(".is_serving")
+    def is_serving(p, act, name):
+        return show(find(p, name, Serving).server.is_serving())
 
-        SYNC["." + plain] = call
+    for plain in "close_clients abort_clients".split():
+        def end_clients(p, act, name, plain=plain):
+            server = find(p, name, Serving).server
+            return "several" if p.world.clients > 1 else show(getattr(server, plain)())  # a set decides who is first
+
+        SYNC["." + plain] = end_clients
 
     # Executors, threads, signals.
 
