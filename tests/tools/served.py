@@ -10,6 +10,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 counts = {"ok": 0, "FAILED": 0}
+reporting = threading.Lock()
 
 
 def expect(condition, why):
@@ -24,8 +25,9 @@ def check(name, test, *args):
         verdict, why = "ok", ""
     except Exception as error:
         verdict, why = "FAILED", f": {type(error).__name__}: {error}"
-    counts[verdict] += 1
-    print(f"  {verdict:7} {name}{why}", flush=True)
+    with reporting:
+        counts[verdict] += 1
+        print(f"  {verdict:7} {name}{why}", flush=True)
 
 
 def patiently(test, *args, attempts=4):
@@ -33,7 +35,7 @@ def patiently(test, *args, attempts=4):
     for attempt in range(attempts):
         try:
             return test(*args)
-        except AssertionError:
+        except (AssertionError, TimeoutError, subprocess.TimeoutExpired):
             if attempt == attempts - 1:
                 raise
             time.sleep(1)
