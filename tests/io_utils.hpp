@@ -14,32 +14,10 @@
 #include <utility>
 #include <vector>
 
+#include "tests/sanitizers.hpp"
 #include "tests/utils.hpp"
 
 namespace test {
-
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool TSAN = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-inline constexpr bool TSAN = true;
-#else
-inline constexpr bool TSAN = false;
-#endif
-#else
-inline constexpr bool TSAN = false;
-#endif
-#if defined(__SANITIZE_ADDRESS__)
-inline constexpr bool ASAN = true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-inline constexpr bool ASAN = true;
-#else
-inline constexpr bool ASAN = false;
-#endif
-#else
-inline constexpr bool ASAN = false;
-#endif
 
 using Contexts = std::vector<asyncio::ExceptionContext>;
 

@@ -335,16 +335,7 @@ namespace {
 
 // Without a descriptor UndefinedBehaviorSanitizer, which the tests combine with AddressSanitizer, reports nonsense: it
 // probes memory through a pipe.
-constexpr bool sanitizer_needs_descriptors() {
-#if defined(__SANITIZE_ADDRESS__)
-  return true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-  return true;
-#endif
-#endif
-  return false;
-}
+constexpr bool SANITIZER_NEEDS_DESCRIPTORS = ASAN;
 
 /// No descriptor beyond the next few can be opened, until the end of the scope.
 class FewDescriptors {
@@ -419,7 +410,7 @@ Coroutine<Server> pausing_server(NetLoop& loop, Fd& client) {
 
 TEST_CASE("A server without descriptors pauses for a second, reports once, burns no time, then serves all who waited",
           "[peers][stress]") {
-  if (sanitizer_needs_descriptors()) return;
+  if (SANITIZER_NEEDS_DESCRIPTORS) return;
   NetLoop loop(EVERY_SELECTOR);
   loop.run([&]() -> Coroutine<> {
     const auto factory = [] { return std::make_shared<Greeter>(); };
@@ -464,7 +455,7 @@ TEST_CASE("A server without descriptors pauses for a second, reports once, burns
 }
 
 TEST_CASE("A server that is closed while it pauses does not come back", "[peers][stress]") {
-  if (sanitizer_needs_descriptors()) return;
+  if (SANITIZER_NEEDS_DESCRIPTORS) return;
   NetLoop loop;
   loop.run([&]() -> Coroutine<> {
     Fd client;
@@ -482,7 +473,7 @@ TEST_CASE("A server that is closed while it pauses does not come back", "[peers]
 
 #if !defined(ASYNCIO_NO_EPOLL)
 TEST_CASE("A server that cannot listen again after its pause closes, and says why", "[peers][stress]") {
-  if (sanitizer_needs_descriptors()) return;
+  if (SANITIZER_NEEDS_DESCRIPTORS) return;
   NetLoop loop;
   loop.run([&]() -> Coroutine<> {
     Fd client;
