@@ -125,8 +125,9 @@ void EventLoop::grow_ready(std::size_t n) {
 
 // The observer may schedule something in the place of the handle. Without memory for another one it is not told.
 void EventLoop::tell_scheduled(const Ref<HandleState>& handle) {
-  if (!raised_by([this] { make_room(2); }))
-    observer_->handle_scheduled(Handle(handle), Handle(Ref(running_))), make_room(1);
+  if (raised_by([this] { make_room(2); })) return;
+  observer_->handle_scheduled(Handle(handle), Handle(Ref(running_)));
+  make_room(1);
 }
 
 TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {

@@ -51,15 +51,14 @@ void Runner::lazy_init() {
   if (state_ == State::closed) throw RuntimeError("Runner is closed");
   if (state_ == State::initialized) return;
   loop_ = options_.loop_factory ? options_.loop_factory() : new_event_loop();
-  set_event_loop_ = !options_.loop_factory;
-  if (set_event_loop_) set_event_loop(loop_.get());
+  if (!options_.loop_factory) set_event_loop(loop_.get());
   if (!loop_) throw ValueError("the loop_factory returned no loop");
   if (options_.debug) loop_->set_debug(*options_.debug);
   context_ = Context(copy_current_context());
   state_ = State::initialized;
 }
 
-void Runner::run_task(const AnyTask& task) {
+void Runner::run_task(const AnyTask& task, Context& context) {
   LoopWorld* world = loop_->world();
   const Ref<HandleState> handler = make_handle([this, task] { on_sigint(task); });
   const bool handles_sigint = world && world->add_interrupt_handler(handler);
@@ -69,7 +68,7 @@ void Runner::run_task(const AnyTask& task) {
     const Finally restore([&] {
       if (handles_sigint) arrived = world->remove_interrupt_handler(handler);
       handler->cancel_callback();
-      context_ = Context(task.state()->context());
+      context = Context(task.state()->context());
     });
     loop_->run_until_done(task, true);
   }
@@ -88,7 +87,7 @@ void Runner::close() {
   if (state_ != State::initialized) return;
   state_ = State::closed;
   const Finally cleanup([this] {
-    if (set_event_loop_) set_event_loop(nullptr);
+    if (!options_.loop_factory) set_event_loop(nullptr);
     loop_.reset();
   });
   cancel_all_tasks(*loop_);

@@ -29,16 +29,19 @@ class Runner {
   /// Calls close() and ignores its exceptions.
   ~Runner();
 
-  /// Runs the coroutine to its end, then returns its result (moved out) or raises its exception. All that a runner runs
-  /// shares one context. RuntimeError if a loop runs in this thread or the runner is closed. asyncio: runners.Runner.run
-  template <class T> T run(Coroutine<T> coroutine) {
+  /// Runs the coroutine to its end, then returns its result (moved out) or raises its exception. It runs in `context`;
+  /// without one, in the context that all such coroutines of the runner share. RuntimeError if a loop runs in this
+  /// thread or the runner is closed. asyncio: runners.Runner.run
+  template <class T> T run(Coroutine<T> coroutine, Context* context = nullptr) {
     check_can_run("Runner.run()");
-    const Task<T> task = get_loop().create_task(std::move(coroutine), {.context = &context_});
-    run_task(task);
+    const Task<T> task = get_loop().create_task(std::move(coroutine), {.context = context ? context : &context_});
+    run_task(task, context ? *context : context_);
     return task.take_result();
   }
   /// The same with the coroutine that f() returns; f is kept until it is done.
-  template <CoroutineFunction F> auto run(F f) { return run(call_and_keep_(std::move(f))); }
+  template <CoroutineFunction F> auto run(F f, Context* context = nullptr) {
+    return run(call_and_keep_(std::move(f)), context);
+  }
   /// The loop, which belongs to the runner. RuntimeError if the runner is closed. asyncio: runners.Runner.get_loop
   EventLoop& get_loop();
   /// Cancels all remaining tasks, waits until they are done and closes the loop. No effect the second time.
@@ -51,14 +54,13 @@ class Runner {
   static void check_can_run(const char* caller);
   template <class T> friend T run(Coroutine<T> main, RunnerOptions options);
   void lazy_init();
-  void run_task(const AnyTask& task);
+  void run_task(const AnyTask& task, Context& context);
   void on_sigint(const AnyTask& main_task);
 
   RunnerOptions options_;
   std::unique_ptr<EventLoop> loop_;
-  Context context_{nullptr};  // of all that it runs; null until a variable is set
+  Context context_{nullptr};  // of what it runs without another one; null until a variable is set
   State state_ = State::created;
-  bool set_event_loop_ = false;
   int interrupt_count_ = 0;
 };
 

@@ -480,6 +480,26 @@ TEST_CASE("all that a runner runs shares one context, which the caller does not 
   CHECK(variable.get() == -1);
 }
 
+TEST_CASE("a coroutine that a runner runs in a context of its own leaves the runner's as it was",
+          "[runners][test_runners.test_run]") {
+  asyncio::ContextVar<int> variable("cvar", -1);
+  const auto exchange = [&](int value) -> Coroutine<int> {
+    const int old = variable.get();
+    co_await asyncio::sleep(0);
+    variable.set(value);
+    co_return old;
+  };
+  asyncio::Context own;
+  own.run([&] { variable.set(5); });
+  Runner runner;
+  CHECK(runner.run(exchange(1), &own) == 5);
+  CHECK(runner.run(exchange(2)) == -1);
+  CHECK(runner.run([&] { return exchange(7); }, &own) == 1);
+  CHECK(runner.run(exchange(3)) == 2);
+  CHECK(own.run([&] { return variable.get(); }) == 7);
+  CHECK(variable.get() == -1);
+}
+
 TEST_CASE("a runner's context is a copy of the one in which its loop was made",
           "[runners][test_runners.test_run_keeps_context]") {
   asyncio::ContextVar<int> variable("cvar");
