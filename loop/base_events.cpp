@@ -119,15 +119,12 @@ void EventLoop::end_pending() noexcept {
 // queue grows; the half on top makes this rare.
 void EventLoop::grow_ready(std::size_t n) {
   listed_ = pending_tasks_.size() + pending_callbacks_.size();
-  const std::size_t needed = ready_.size() + listed_ + n;
+  const std::size_t needed = ready_.size() + listed_ + n + 1;
   ready_.reserve(needed + needed / 2);
 }
 
-// The observer may schedule something in the place of the handle. Without memory for another one it is not told.
 void EventLoop::tell_scheduled(const Ref<HandleState>& handle) {
-  if (raised_by([this] { make_room(2); })) return;
   observer_->handle_scheduled(Handle(handle), Handle(Ref(running_)));
-  make_room(1);
 }
 
 TimerHandle EventLoop::call_at_handle(Ref<TimerHandleState> timer) {

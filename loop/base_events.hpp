@@ -322,9 +322,9 @@ class EventLoop : public AbstractEventLoop {
     ready_.append(std::move(handle));
   }
   // Reserves places in the queue for n more handles and for every pending handle, because waking one must not fail when
-  // memory is exhausted.
+  // memory is exhausted. One place more is for the handle that wake() holds while an observer, who may schedule, is told.
   void make_room(std::size_t n) {
-    if (ready_.size() + listed_ + n > ready_.capacity()) grow_ready(n);
+    if (ready_.size() + listed_ + n >= ready_.capacity()) grow_ready(n);
   }
   void grow_ready(std::size_t n);
   void tell_scheduled(const Ref<HandleState>& handle);

@@ -102,10 +102,11 @@ void EventLoop::add_threadsafe(Ref<HandleState> handle) {
 void EventLoop::empty_inbox() noexcept {
   const std::size_t first = ready_.size();
   inbox_->take([this](std::span<Counted* const> handles) {
-    make_room(handles.size() + 1);  // and for the handle that wake() is about to queue
+    make_room(handles.size());
     for (Counted* handle : handles) ready_.append(Ref<HandleState>::adopt(static_cast<HandleState*>(handle)));
   });
-  for (std::size_t i = first; observer_ && i < ready_.size(); ++i) observer_->handle_scheduled(Handle(ready_[i]), {});
+  const std::size_t last = ready_.size();
+  for (std::size_t i = first; observer_ && i < last; ++i) observer_->handle_scheduled(Handle(ready_[i]), {});
 }
 
 }  // namespace asyncio

@@ -367,6 +367,35 @@ TEST_CASE("what an instrument schedules is not told, and runs", "[instruments]")
   CHECK(watching.ran == 1);
 }
 
+TEST_CASE("what an instrument schedules takes no other callback's place in the queue", "[instruments]") {
+  struct Schedules : Instrument {
+    explicit Schedules(TestLoop& watched) : loop(watched) {}
+    void handle_scheduled(const Handle&, const Handle&) override {
+      for (int i = 0; i < 2; ++i) loop.call_soon([this] { ++ran; });
+      scheduled += 2;
+    }
+    TestLoop& loop;
+    int scheduled = 0, ran = 0;
+  };
+  for (int queued = 0; queued < 70; ++queued) {
+    TestLoop loop;
+    int ran = 0;
+    const Future<void> future(loop);
+    future.add_done_callback([&](const AnyFuture&) { ++ran; });
+    for (int i = 0; i < queued; ++i) loop.call_soon([&] { ++ran; });
+    std::thread([&] { loop.call_soon_threadsafe([&] { ++ran; }); }).join();
+    Schedules watching(loop);
+    loop.add_instrument(watching);
+    future.set_result();
+    loop.call_soon([&] { ++ran; });
+    run_once(loop);
+    run_once(loop);
+    CHECK(ran == queued + 3);
+    CHECK(watching.scheduled == 6);
+    CHECK(watching.ran == 6);
+  }
+}
+
 TEST_CASE("an instrument added twice is told once", "[instruments]") {
   TestLoop loop;
   Callbacks watching;
