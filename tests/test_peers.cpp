@@ -335,7 +335,7 @@ namespace {
 
 // Without a descriptor UndefinedBehaviorSanitizer, which the tests combine with AddressSanitizer, reports nonsense: it
 // probes memory through a pipe.
-constexpr bool SANITIZER_NEEDS_DESCRIPTORS = ASAN;
+constexpr bool SANITIZER_NEEDS_DESCRIPTORS = test::ASAN;
 
 /// No descriptor beyond the next few can be opened, until the end of the scope.
 class FewDescriptors {

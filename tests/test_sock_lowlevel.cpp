@@ -755,18 +755,18 @@ TEST_CASE("So it is when add_reader or remove_reader takes the descriptor from a
 namespace {
 
 /// Counts what a loop asks of its selector.
-struct CountingSelector : selectors::EpollSelector {
+struct CountingSelector : selectors::DefaultSelector {
   selectors::SelectorKey register_(int fd, unsigned events, void* data) override {
     ++registered;
-    return EpollSelector::register_(fd, events, data);
+    return selectors::DefaultSelector::register_(fd, events, data);
   }
   selectors::SelectorKey modify(int fd, unsigned events, void* data) override {
     ++modified;
-    return EpollSelector::modify(fd, events, data);
+    return selectors::DefaultSelector::modify(fd, events, data);
   }
   selectors::SelectorKey unregister(int fd) override {
     ++unregistered;
-    return EpollSelector::unregister(fd);
+    return selectors::DefaultSelector::unregister(fd);
   }
   int registered = 0, modified = 0, unregistered = 0;
 };
