@@ -190,13 +190,19 @@ def counts(build, only, update, ours_only):
 
 def check(build):
     """Fails where a count has grown by over 3% since it was written down; by 10% for an echo, where it depends on how many
-    messages come at once."""
+    messages come at once. On a busy machine fewer do, so an echo is counted up to four times."""
     ours = {name: entry for name, entry in commands(build).items() if name == "asyncio-cpp"}
     known = json.loads(COUNTS.read_text())
-    result = count(ours, known, build / "tests/bench/load", False)
-    grown = [row for row, cells in result.items() if cells["asyncio-cpp"][0] > (1.1 if row in ECHO else 1.03) * known[row][0]]
-    for row, cells in result.items():
-        print(f"{row:16}{known[row][0]:8,} -> {cells['asyncio-cpp'][0]:8,}{'   has grown' if row in grown else ''}")
+    now, rows = {}, list(known)
+    for _ in range(4):
+        for row, cells in count(ours, rows, build / "tests/bench/load", False).items():
+            now[row] = min(now.get(row, math.inf), cells["asyncio-cpp"][0])
+        grown = [row for row, n in now.items() if n > (1.1 if row in ECHO else 1.03) * known[row][0]]
+        rows = [row for row in grown if row in ECHO]
+        if not rows:
+            break
+    for row, n in now.items():
+        print(f"{row:16}{known[row][0]:8,} -> {n:8,}{'   has grown' if row in grown else ''}")
     sys.exit(1 if grown else 0)
 
 
