@@ -13,6 +13,7 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <thread>
@@ -48,7 +49,7 @@ class Victim {
       if (descriptors > 0) ::setrlimit(RLIMIT_NOFILE, &limit);
       std::freopen("/dev/null", "w", stderr);  // what it reports of its clients
       asyncio::run(serve_until_term(*ports_, path_));
-      ::_exit(0);
+      std::exit(0);  // and LeakSanitizer looks
     }
     const auto start = Clock::now();
     while (volatile_streams() == 0 && seconds_since(start) < 30) pause(0.01);
