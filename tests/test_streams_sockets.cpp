@@ -701,7 +701,6 @@ TEST_CASE("streams may outlive their loop", "[streams][test_streams.test_loop_is
   streams->second.close();
   streams->second.write("nobody hears");
   CHECK_FALSE(streams->second.get_extra_info("nothing"));
-  streams.reset();
 }
 
 TEST_CASE("a cancelled open_connection leaves nothing behind", "[streams][test_streams.test_open_connection]") {

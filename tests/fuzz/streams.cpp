@@ -168,7 +168,8 @@ class Run {
     require(pending_->done() == expected.has_value(), expected ? "a read waits for ever" : "a read returns too early");
     require(expected || !transport_->paused, "a read waits for a transport that is paused");
     if (!expected) return;
-    require(pending_->result() == *expected, "'" + pending_->result() + "', not '" + *expected + "'");
+    const std::string result = pending_->result();
+    require(result == *expected, "'" + result + "', not '" + *expected + "'");
     pending_.reset();
   }
 
