@@ -296,7 +296,7 @@ TEST_CASE("An endpoint without a remote address still sends after close(), until
 
 TEST_CASE("a transport class that does not override get_write_buffer_limits has none",
           "[transports][test_transports.test_not_implemented]") {
-  struct Sink : asyncio::DatagramTransport {
+  struct Sink final : asyncio::DatagramTransport {
     void close() override {}
     void abort() override {}
     bool is_closing() const override { return false; }
