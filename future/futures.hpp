@@ -185,7 +185,9 @@ template <class F, class Argument> class DoneCallbackOf final : public DoneCallb
 
  private:
   void callback() override { static_cast<void>(std::invoke(*f_, Argument(future_.state()))); }
-  void drop_callback() noexcept override { f_.reset(); }
+  void drop_callback() noexcept override {
+    if (!std::exchange(dropped_, true)) f_.reset();
+  }
 
   std::optional<F> f_;
 };

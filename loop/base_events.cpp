@@ -256,7 +256,7 @@ void log_error(const char* message, const ExceptionContext& context) noexcept {
         std::string text = message;
         if (context.future) text += "\nfuture: " + context.future.repr();
         if (context.handle) text += "\nhandle: " + context.handle.repr();
-        if (context.exception) text += "\n" + describe(context.exception);
+        if (context.exception) text += '\n' + describe(context.exception);
         std::cerr << text + "\n";
       }))
     log_without_memory(message);

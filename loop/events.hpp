@@ -57,6 +57,7 @@ class HandleState : public Counted {
   void unreferenced() noexcept override { unreferenced_as_handle(); }
 
   // The flags come first, because they fit into the padding after the reference count.
+  bool dropped_ = false;  // the callable is destroyed, or is being destroyed: its destructor may cancel this handle
   bool cancelled_ : 1 = false;
   bool running_ : 1 = false;
   bool repeats_ : 1 = false;    // called more than once: a reader, a writer, a signal handler, a task
@@ -112,7 +113,9 @@ template <class Base, class F, class... Args> class CallbackHandle final : publi
   void callback() override {
     std::apply([](F& f, Args&... args) { static_cast<void>(std::invoke(f, args...)); }, *bound_);
   }
-  void drop_callback() noexcept override { bound_.reset(); }
+  void drop_callback() noexcept override {
+    if (!std::exchange(this->dropped_, true)) bound_.reset();
+  }
   void unreferenced() noexcept override { delete this; }  // the type is known here: one virtual call instead of three
 
   std::optional<std::tuple<F, Args...>> bound_;

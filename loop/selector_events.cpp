@@ -100,13 +100,12 @@ void EventLoop::add_threadsafe(Ref<HandleState> handle) {
 
 // NOTES [threadsafe-inbox] If memory is exhausted, the handles stay in the inbox until the next iteration.
 void EventLoop::empty_inbox() noexcept {
-  const std::size_t first = ready_.size();
+  std::size_t i = ready_.size();
   inbox_->take([this](std::span<Counted* const> handles) {
     make_room(handles.size());
     for (Counted* handle : handles) ready_.append(Ref<HandleState>::adopt(static_cast<HandleState*>(handle)));
   });
-  const std::size_t last = ready_.size();
-  for (std::size_t i = first; observer_ && i < last; ++i) observer_->handle_scheduled(Handle(ready_[i]), {});
+  for (const auto end = ready_.size(); observer_ && i < end; ++i) observer_->handle_scheduled(Handle(ready_[i]), {});
 }
 
 }  // namespace asyncio

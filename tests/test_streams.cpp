@@ -54,7 +54,7 @@ class MockTransport : public Transport {
   std::shared_ptr<asyncio::Protocol> protocol;
 
  private:
-  void note(const char* call) { log += (log.empty() ? "" : " ") + std::string(call); }
+  void note(const char* call) { log.append(log.empty() ? "" : " ").append(call); }
 };
 
 /// A reader on a virtual clock: what would wait for ever is an error there.

@@ -564,7 +564,7 @@ TEST_CASE("What the kernel does not take is buffered and sent later, in order", 
     CHECK(buffered > 0);
     CHECK(buffered < all.size());
     for (int i = 0; i < 100; ++i) {
-      const std::string next = "<" + std::to_string(i) + ">";
+      const std::string next = '<' + std::to_string(i) + '>';
       c.transport->write(next);
       all += next;
     }

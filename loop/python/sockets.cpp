@@ -77,7 +77,7 @@ std::string SocketAddress::path() const {
 
 std::string SocketAddress::str() const {
   if (family() == AF_INET) return host() + ":" + std::to_string(port());
-  if (family() == AF_INET6) return "[" + host() + "]:" + std::to_string(port());
+  if (family() == AF_INET6) return '[' + host() + "]:" + std::to_string(port());
   return path();
 }
 

@@ -134,8 +134,7 @@ class StreamReaderProtocol : public Protocol, public std::enable_shared_from_thi
   ClientConnected client_connected_cb_;
   std::vector<Future<void>> drain_waiters_;
   Future<void> closed_;
-  bool paused_ = false;
-  bool connection_lost_ = false;
+  bool paused_ = false, connection_lost_ = false;
 };
 
 /// A reference to the writing end of a stream. When the last reference is gone, the stream is closed, unless another

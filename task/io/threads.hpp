@@ -52,11 +52,11 @@ template <class R, class F, class... Args> class CallItem final : public WorkIte
     raised_by([&] {
       try {
         call();
-        bytes = "v" + Pickle<Stored<R>>::dumps(*result_);
+        bytes = 'v' + Pickle<Stored<R>>::dumps(*result_);
       } catch (const std::exception& error) {
         bytes = std::string("e") + error.what();
       } catch (...) {
-        bytes = "e" + describe(std::current_exception());
+        bytes = 'e' + describe(std::current_exception());
       }
     });
     return bytes;

@@ -36,7 +36,7 @@ template <class T> std::string show(const std::variant<T, std::exception_ptr>& o
 }
 template <class T> std::string show(const std::vector<T>& values) {
   std::string text;
-  for (const T& value : values) text += (text.empty() ? "" : ",") + show(value);
+  for (const T& value : values) text.append(text.empty() ? "" : ",").append(show(value));
   return "[" + text + "]";
 }
 
