@@ -135,7 +135,7 @@ std::string runner(P& p, Activation& act, const Words& words) {
       p.function(called(word));
       const asyncio::Finally ends([&] { p.runner_runs = false; });
       p.runner_runs = true;
-      outcome += (outcome.empty() ? "" : " ") + show(runner.run(p.anonymous(called(word))));
+      outcome.append(outcome.empty() ? "" : " ").append(show(runner.run(p.anonymous(called(word)))));
     }
   });
   const std::exception_ptr error_of_close = asyncio::raised_by([&] { runner.close(); });

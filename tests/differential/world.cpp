@@ -64,7 +64,7 @@ void name_it(P& p, const std::string& name, std::shared_ptr<WorldObject> object)
 
 // "*3000" is that many bytes; ";" is a new line.
 std::string data(const std::string& word) {
-  if (word.starts_with('*')) return std::string(std::min(std::stoul("0" + word.substr(1)), 100'000ul), 'x');
+  if (word.starts_with('*')) return std::string(std::min(std::stoul('0' + word.substr(1)), 100'000ul), 'x');
   std::string text = word;
   std::replace(text.begin(), text.end(), ';', '\n');
   return text;
