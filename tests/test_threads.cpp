@@ -772,7 +772,7 @@ TEST_CASE("a name that nobody knows is an OSError", "[threads][test_base_events.
   const auto main = []() -> Coroutine<std::string> {
     co_return co_await thrown_by(get_running_loop().getaddrinfo("no-such-host.invalid", "80"));
   };
-  CHECK(run_io(main).starts_with("std::system_error: "));
+  CHECK(run_io(main).starts_with(asyncio::demangle(typeid(std::system_error).name())));
 }
 
 // ---- run_coroutine_threadsafe ------------------------------------------------------------------------
@@ -1072,6 +1072,7 @@ TEST_CASE("a callback from another thread has copies of that thread's context va
   CHECK(right == 1000);
 }
 
+#ifdef __GLIBCXX__  // with libc++ nothing tells catch (...) that it has caught a pthread_exit
 TEST_CASE("pthread_exit in a callback or a coroutine ends the thread, and unwinds through the loop", "[threads]") {
   const auto runs_until_exit = [](auto body) {
     bool unwound = false;
@@ -1104,3 +1105,4 @@ TEST_CASE("pthread_exit in a callback or a coroutine ends the thread, and unwind
   }));
 #endif
 }
+#endif
