@@ -464,38 +464,37 @@ TEST_CASE("a runner takes a callable, and keeps what it captured", "[runners][te
   CHECK(runner.run(std::move(main)) == 5);
 }
 
+namespace {
+
+Coroutine<int> exchange(asyncio::ContextVar<int>& variable, int value) {
+  const int old = variable.get();
+  co_await asyncio::sleep(0);
+  variable.set(value);
+  co_return old;
+}
+
+}  // namespace
+
 TEST_CASE("all that a runner runs shares one context, which the caller does not see",
           "[runners][test_runners.test_run_keeps_context]") {
   asyncio::ContextVar<int> variable("cvar", -1);
-  const auto exchange = [&](int value) -> Coroutine<int> {
-    const int old = variable.get();
-    co_await asyncio::sleep(0);
-    variable.set(value);
-    co_return old;
-  };
   Runner runner;
-  CHECK(runner.run(exchange(1)) == -1);
-  CHECK(runner.run(exchange(2)) == 1);
-  CHECK(runner.run(exchange(3)) == 2);
+  CHECK(runner.run(exchange(variable, 1)) == -1);
+  CHECK(runner.run(exchange(variable, 2)) == 1);
+  CHECK(runner.run(exchange(variable, 3)) == 2);
   CHECK(variable.get() == -1);
 }
 
 TEST_CASE("a coroutine that a runner runs in a context of its own leaves the runner's as it was",
           "[runners][test_runners.test_run]") {
   asyncio::ContextVar<int> variable("cvar", -1);
-  const auto exchange = [&](int value) -> Coroutine<int> {
-    const int old = variable.get();
-    co_await asyncio::sleep(0);
-    variable.set(value);
-    co_return old;
-  };
   asyncio::Context own;
   own.run([&] { variable.set(5); });
   Runner runner;
-  CHECK(runner.run(exchange(1), &own) == 5);
-  CHECK(runner.run(exchange(2)) == -1);
-  CHECK(runner.run([&] { return exchange(7); }, &own) == 1);
-  CHECK(runner.run(exchange(3)) == 2);
+  CHECK(runner.run(exchange(variable, 1), &own) == 5);
+  CHECK(runner.run(exchange(variable, 2)) == -1);
+  CHECK(runner.run([&] { return exchange(variable, 7); }, &own) == 1);
+  CHECK(runner.run(exchange(variable, 3)) == 2);
   CHECK(own.run([&] { return variable.get(); }) == 7);
   CHECK(variable.get() == -1);
 }
