@@ -19,6 +19,9 @@
 
 namespace test {
 
+/// How errors name std::system_error: libc++ has it in a namespace of its own.
+inline const std::string SYSTEM_ERROR = asyncio::demangle(typeid(std::system_error).name());
+
 using Contexts = std::vector<asyncio::ExceptionContext>;
 
 /// The stress tests in their full size: ASYNCIO_STRESS=1.

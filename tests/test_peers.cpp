@@ -383,9 +383,8 @@ int listening_fd(const SocketAddress& address) {
   return -1;
 }
 
-const std::string OUT_OF_DESCRIPTORS = "socket.accept() out of system resource | " +
-                                       asyncio::demangle(typeid(std::system_error).name()) +
-                                       ": accept: Too many open files";
+const std::string OUT_OF_DESCRIPTORS =
+    "socket.accept() out of system resource | " + test::SYSTEM_ERROR + ": accept: Too many open files";
 
 /// Waits until the loop has something to report.
 Coroutine<Calls> next_reports(NetLoop& loop) {
